@@ -1,0 +1,314 @@
+"""The loop of the paper: sample, screen, evaluate, reward, learn, remember.
+
+Every random draw of an iteration comes from a generator seeded by (seed, iteration, purpose), so a
+campaign that is killed at any moment and resumed repeats the interrupted iteration exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from matinvent.candidate import Candidate, Fate, funnel
+from matinvent.errors import CheckpointError, Failure, MatInventError
+from matinvent.execution.cache import ResultCache
+from matinvent.interrupt import Interrupted, catch_signals
+from matinvent.learning.learner import Learner, LearningReport
+from matinvent.memory.diversity import DiversityFilter
+from matinvent.memory.ledger import Ledger
+from matinvent.memory.replay import ReplayBuffer
+from matinvent.metrics import iteration_metrics
+from matinvent.priors import load_generator
+from matinvent.properties.service import PropertyService
+from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
+from matinvent.rewards.model import RewardModel
+from matinvent.run_directory import RunDirectory
+from matinvent.screening.screen import Screener
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from matinvent.config import CampaignConfig
+    from matinvent.generators.protocol import Generator
+
+Progress = Callable[[float], None]
+T = TypeVar("T")
+
+
+class Campaign:
+    """A reinforcement-learning campaign in a run directory; made by :meth:`start` or :meth:`resume`."""
+
+    def __init__(self, config: CampaignConfig, directory: RunDirectory, callbacks: Sequence[Callback]) -> None:
+        torch.set_num_threads(config.threads or os.cpu_count() or 1)
+        self.config = config
+        self.directory = directory
+        self.callbacks = tuple(callbacks)
+        requests = [(objective.property, objective.params) for objective in config.objectives]
+        cache = ResultCache(directory.cache_file) if config.evaluation.cache else None
+        self.properties = PropertyService(requests, config.evaluation, cache)
+        self.rewards = RewardModel(config.objectives, config.aggregation)
+        self.screener = Screener(config.screening)
+        agent = load_generator(config.generator.prior, config.generator)
+        self.learner = Learner(agent, agent.clone(), config.learning)
+        self.replay = ReplayBuffer(config.replay)
+        self.diversity = DiversityFilter(config.diversity)
+        self.ledger = Ledger(directory.ledger_file)
+        self.iteration = 0
+        self.evaluations = 0
+        self.best: Candidate | None = None
+        self._notes: list[str] = []
+        self._seconds: dict[str, float] = {}
+        self._interrupted: Callable[[], bool] = lambda: False
+
+    @classmethod
+    def start(cls, config: CampaignConfig, directory: Path, callbacks: Sequence[Callback] = ()) -> Campaign:
+        """Begin a campaign in a new directory.
+
+        Raises:
+            ConfigError: the directory is in use, or a setting names something that does not exist.
+        """
+        run = RunDirectory.create(directory, config)
+        try:
+            return cls(config, run, callbacks)
+        except MatInventError:
+            run.discard()  # a campaign that cannot start leaves nothing behind
+            raise
+
+    @classmethod
+    def resume(cls, directory: Path, callbacks: Sequence[Callback] = ()) -> Campaign:
+        """Continue a campaign from its newest checkpoint; what came after it is forgotten and redone.
+
+        Raises:
+            CheckpointError: the directory holds no campaign or its checkpoint is damaged.
+        """
+        run, config = RunDirectory.open(directory)
+        campaign = cls(config, run, callbacks)
+        campaign._restore()
+        return campaign
+
+    @property
+    def agent(self) -> Generator:
+        """The generator that learns."""
+        return self.learner.agent
+
+    def run(self) -> CampaignSummary:
+        """Run the remaining iterations; on SIGINT or SIGTERM stop at once, to be resumed later."""
+        for callback in self.callbacks:
+            callback.on_start(self.config, self.directory.path, self.iteration)
+        stopped = "finished"
+        try:
+            with catch_signals() as self._interrupted:
+                while self.iteration < self.config.iterations and stopped == "finished":
+                    stopped = self._stop_rule(self.step())
+        except Interrupted:
+            stopped = "interrupted"
+        finally:
+            self.close()
+        summary = self._summarise(stopped)
+        for callback in self.callbacks:
+            callback.on_end(summary)
+        return summary
+
+    def step(self) -> IterationReport:
+        """One iteration of the paper's loop."""
+        self._notes, self._seconds = [], {}
+        candidates = self._timed("sample", self.sample)
+        survivors = self._timed("screen", lambda done: self.screen(candidates, done))
+        scored = self._timed("evaluate", lambda done: self.evaluate(survivors, done))
+        learned = self._timed("learn", lambda done: self.learn(scored, done))
+        return self._timed("remember", lambda done: self.remember(candidates, learned))
+
+    def sample(self, progress: Progress) -> list[Candidate]:
+        """Let the agent propose crystals."""
+        drawn = self.agent.sample(self.config.generator.samples, self._torch_rng("sample"), progress)
+        return [self._candidate(index, crystal) for index, crystal in enumerate(drawn)]
+
+    def _candidate(self, index: int, crystal: Structure | Failure) -> Candidate:
+        if isinstance(crystal, Failure):
+            return Candidate(self.iteration, index, None, fate=Fate.INVALID, reason=str(crystal))
+        return Candidate(self.iteration, index, crystal)
+
+    def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
+        """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
+        wanted = self.config.evaluation.per_iteration
+        survivors = self.screener.screen(candidates, wanted, progress)
+        if not survivors:
+            self._notes.append("no crystal survived the screening")
+        if len(survivors) <= wanted:
+            return survivors
+        rng = self._numpy_rng("select")
+        chosen = sorted(rng.choice(len(survivors), wanted, replace=False))
+        for index in set(range(len(survivors))) - set(chosen):
+            survivors[index].reason = "not drawn for evaluation"
+        return [survivors[index] for index in chosen]
+
+    def evaluate(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:
+        """Compute properties and rewards; returns the candidates that got a reward."""
+        structures = [c.final for c in survivors if c.final is not None]
+        results = self.properties.evaluate(structures, progress)
+        self.evaluations += len(structures)
+        for candidate, result in zip(survivors, results, strict=True):
+            self._reward(candidate, result)
+        scored = [c for c in survivors if c.fate is Fate.SCORED]
+        failed = [c for c in survivors if c.fate is Fate.EVAL_FAILED]
+        if failed:
+            self._notes.append(f"{len(failed)} of {len(survivors)} evaluations failed, e.g. {failed[0].reason}")
+        return scored
+
+    def _reward(self, candidate: Candidate, result: dict[str, float] | Failure) -> None:
+        """The only way to a reward: a finite score of every objective."""
+        if not isinstance(result, Failure):
+            candidate.properties = dict(result)
+        score = self.rewards.score(result)
+        if isinstance(score, Failure):
+            candidate.reject(Fate.EVAL_FAILED, str(score))
+            return
+        candidate.fate, candidate.reason = Fate.SCORED, ""
+        candidate.scores, candidate.reward = score.scores, score.reward
+        candidate.credit = self.diversity.credit(candidate.composition, score.reward)
+
+    def learn(self, scored: list[Candidate], progress: Progress) -> LearningReport | None:
+        """Learn the best of this iteration and some of the best before it."""
+        structures, rewards = self._lessons(scored)
+        encoded = self.agent.encode(structures)
+        usable = [i for i, item in enumerate(encoded) if not isinstance(item, Failure)]
+        if len(usable) < len(encoded):
+            failure = next(item for item in encoded if isinstance(item, Failure))
+            self._notes.append(f"{len(encoded) - len(usable)} crystals cannot be learned, e.g. {failure.reason}")
+        report = self.learner.learn(
+            [encoded[i] for i in usable], [rewards[i] for i in usable], self._torch_rng("learn"), progress
+        )
+        if report is None:
+            self._notes.append("nothing to learn from; the agent stays as it is")
+        elif report.skipped:
+            self._notes.append(f"{report.skipped} optimizer steps skipped: gradient not finite")
+        return report
+
+    def _lessons(self, scored: list[Candidate]) -> tuple[list[Structure], list[float]]:
+        """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones."""
+        ranked = sorted(scored, key=lambda c: -(c.credit or 0.0))
+        top = ranked[: math.ceil(self.config.learning.top_fraction * len(ranked))]
+        replayed = self.replay.sample(self.config.replay.sample, self._numpy_rng("replay"), self.diversity)
+        lessons = [(self._lesson(c), c.credit) for c in top] + [(r.structure, r.credit) for r in replayed]
+        usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
+        return [structure for structure, _ in usable], [credit for _, credit in usable]
+
+    def _lesson(self, candidate: Candidate) -> Structure | None:
+        """The form of a crystal that the agent learns."""
+        return candidate.final if self.config.learning.learn_from == "relaxed" else candidate.structure
+
+    def remember(self, candidates: list[Candidate], learned: LearningReport | None) -> IterationReport:
+        """Record everything, save a checkpoint, and tell the callbacks."""
+        for candidate in candidates:
+            lesson = self._lesson(candidate)
+            if candidate.fate is Fate.SCORED and lesson is not None and candidate.reward is not None:
+                self.replay.add(lesson, candidate.composition, candidate.reward)
+                if self.best is None or candidate.reward > (self.best.reward or 0.0):
+                    self.best = candidate
+        self.replay.prune(self.diversity)
+        self.ledger.record(candidates)
+        metrics = iteration_metrics(self.config, candidates, learned, self.evaluations, len(self.replay))
+        report = IterationReport(
+            iteration=self.iteration,
+            total=self.config.iterations,
+            funnel=funnel(candidates),
+            metrics=metrics,
+            seconds=dict(self._seconds),
+            best=self.best,
+            notes=tuple(self._notes),
+        )
+        self.iteration += 1
+        self._save()
+        for callback in self.callbacks:
+            callback.on_iteration(report)
+        return report
+
+    def _stop_rule(self, report: IterationReport) -> str:
+        """The rule that ends the campaign now, or ``finished`` when none does."""
+        stop = self.config.stop
+        mean = report.metrics["reward_mean"]
+        if stop.mean_reward is not None and mean is not None and mean >= stop.mean_reward:
+            return f"mean reward reached {stop.mean_reward:g}"
+        if stop.max_evaluations is not None and self.evaluations >= stop.max_evaluations:
+            return f"{self.evaluations} evaluations spent"
+        return "finished"
+
+    def _save(self) -> None:
+        memory = {
+            "evaluations": self.evaluations,
+            "replay": self.replay.state_dict(),
+            "diversity": self.diversity.state_dict(),
+        }
+        self.directory.save(self.iteration, self.learner.state_dict(), memory)
+
+    def _restore(self) -> None:
+        saved = self.directory.load()
+        if saved is not None:
+            self.iteration, weights, memory = saved
+            self.learner.load_state_dict(weights)
+            self.evaluations = memory["evaluations"]
+            self.replay.load_state_dict(memory["replay"])
+            self.diversity.load_state_dict(memory["diversity"])
+        self.ledger.rollback(self.iteration)
+        self.best = next(iter(self.ledger.best(1)), None)
+
+    def close(self) -> None:
+        """Stop the worker processes."""
+        self.screener.close()
+        self.properties.close()
+
+    def _summarise(self, stopped: str) -> CampaignSummary:
+        return CampaignSummary(
+            directory=self.directory.path,
+            iterations=self.iteration,
+            evaluations=self.evaluations,
+            stopped=stopped,
+            best=tuple(self.ledger.best(self.config.logging.best)),
+            goal=self.config.goal,
+        )
+
+    def _timed(self, stage: str, work: Callable[[Progress], T]) -> T:
+        """Run a stage with progress and a stopwatch; stop between stages and ticks when interrupted."""
+
+        def progress(done: float) -> None:
+            if self._interrupted():
+                raise Interrupted
+            for callback in self.callbacks:
+                callback.on_stage(self.iteration, stage, done)
+
+        start = time.monotonic()
+        progress(0.0)
+        result = work(progress)
+        self._seconds[stage] = time.monotonic() - start
+        return result
+
+    def _seed(self, purpose: str) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.config.seed, self.iteration, *purpose.encode()])
+
+    def _numpy_rng(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng(self._seed(purpose))
+
+    def _torch_rng(self, purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(int(self._seed(purpose).generate_state(1)[0]))
+
+
+def load_agent(directory: Path) -> Generator:
+    """The agent of a run directory as of its newest checkpoint.
+
+    Raises:
+        CheckpointError: the directory holds no campaign, or it has not finished an iteration.
+    """
+    run, config = RunDirectory.open(directory)
+    saved = run.load()
+    if saved is None:
+        raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
+    agent = load_generator(config.generator.prior, config.generator)
+    agent.load_state_dict(saved[1]["agent"])
+    return agent

@@ -1,0 +1,117 @@
+"""One record per crystal: where it came from, what became of it, and why.
+
+The record travels through the rooms of a campaign and each room writes its own fields. It
+imports neither torch nor pymatgen at run time, so that ledgers and reports stay light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+class Fate(StrEnum):
+    """The last station a crystal reached; every candidate ends with exactly one.
+
+    ``SURVIVED`` means that the crystal passed the screening but was not drawn for evaluation;
+    ``GENERATED`` as a final fate means that the crystal is valid, but that screening stopped before
+    its turn because enough survivors had been found.
+    """
+
+    GENERATED = "generated"
+    INVALID = "invalid"
+    RELAX_FAILED = "relax_failed"
+    UNSTABLE = "unstable"
+    DUPLICATE = "duplicate"
+    KNOWN = "known"
+    SURVIVED = "survived"
+    EVAL_FAILED = "eval_failed"
+    SCORED = "scored"
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A generated crystal and everything the campaign learned about it.
+
+    Attributes:
+        iteration: campaign iteration that sampled it (0-based).
+        index: position in that iteration's sample (0-based); (iteration, index) is its identity.
+        structure: the crystal as generated; None when the generator produced no usable crystal.
+        relaxed: the crystal after relaxation; None before or without it.
+        fate: the last station reached.
+        reason: why the fate is what it is, one sentence; empty for SCORED.
+        energy_per_atom: potential energy of the relaxed crystal (eV/atom).
+        e_above_hull: energy above the reference hull (eV/atom).
+        rmsd: root-mean-square displacement between generated and relaxed atoms (A).
+        relax_steps: relaxation steps taken.
+        converged: whether the relaxation met its force criterion.
+        properties: property name -> value in the property's unit.
+        scores: objective name -> desirability in [0, 1].
+        reward: aggregated desirability in [0, 1]; None unless SCORED.
+        credit: the reward after the diversity filter, what the agent learns from; None unless SCORED.
+    """
+
+    iteration: int
+    index: int
+    structure: Structure | None
+    relaxed: Structure | None = None
+    fate: Fate = Fate.GENERATED
+    reason: str = ""
+    energy_per_atom: float | None = None
+    e_above_hull: float | None = None
+    rmsd: float | None = None
+    relax_steps: int | None = None
+    converged: bool | None = None
+    properties: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    reward: float | None = None
+    credit: float | None = None
+
+    @property
+    def final(self) -> Structure | None:
+        """The relaxed crystal where there is one, else the generated one."""
+        return self.relaxed if self.relaxed is not None else self.structure
+
+    @property
+    def composition(self) -> str:
+        """Reduced formula, elements in electronegativity order (pymatgen); empty without crystal."""
+        return "" if self.final is None else self.final.composition.reduced_formula
+
+    def reject(self, fate: Fate, reason: str) -> None:
+        """Record that the crystal goes no further."""
+        self.fate = fate
+        self.reason = reason
+
+
+#: Stations of the funnel in the order a crystal passes them.
+FUNNEL = ("sampled", "valid", "relaxed", "stable", "unique", "novel", "scored")
+
+_LAST_STATION = {
+    Fate.GENERATED: "valid",
+    Fate.INVALID: "sampled",
+    Fate.RELAX_FAILED: "valid",
+    Fate.UNSTABLE: "relaxed",
+    Fate.DUPLICATE: "stable",
+    Fate.KNOWN: "unique",
+    Fate.SURVIVED: "novel",
+    Fate.EVAL_FAILED: "novel",
+    Fate.SCORED: "scored",
+}
+
+
+def funnel(candidates: Iterable[Candidate]) -> dict[str, int]:
+    """Count how many candidates reached each station of :data:`FUNNEL`.
+
+    A crystal whose screening was never needed (fate ``GENERATED``) counts as valid, no further.
+    """
+    counts = dict.fromkeys(FUNNEL, 0)
+    for candidate in candidates:
+        reached = FUNNEL.index(_LAST_STATION[candidate.fate])
+        for station in FUNNEL[: reached + 1]:
+            counts[station] += 1
+    return counts

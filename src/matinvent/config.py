@@ -1,0 +1,310 @@
+"""The schema of a campaign: every knob, its default, its bounds, and what it means.
+
+A campaign file is YAML; unknown keys are refused, and ``--set a.b=c`` overrides single values.
+``matinvent schema`` prints the JSON schema that editors use for completion.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from matinvent.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A group of settings; refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class GeneratorConfig(Section):
+    """Which prior to start from and how to sample it."""
+
+    prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent doctor`) or a checkpoint file.")
+    samples: Count = Field(64, description="Crystals sampled per iteration.")
+    steps: Annotated[int, Field(ge=2, le=1000)] = Field(50, description="Denoising steps per sample.")
+    guidance: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        None, description="Classifier-free guidance toward stable crystals; null: as the prior's card says."
+    )
+    batch_size: Count = Field(64, description="Crystals denoised at once.")
+    min_atoms: Count | None = Field(None, description="Smallest primitive cell to sample; null: as the training data.")
+    max_atoms: Count | None = Field(None, description="Largest primitive cell to sample; null: as the training data.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _atoms_ordered(self) -> GeneratorConfig:
+        if self.min_atoms and self.max_atoms and self.min_atoms > self.max_atoms:
+            raise ValueError(f"min_atoms ({self.min_atoms}) must not exceed max_atoms ({self.max_atoms})")
+        return self
+
+
+class ValidityConfig(Section):
+    """What makes a crystal physically possible at all."""
+
+    min_distance: Positive = Field(0.5, description="Shortest allowed interatomic distance (A).")
+    min_volume: Positive = Field(0.1, description="Smallest allowed cell volume (A^3).")
+    max_length: Positive = Field(25.0, description="Longest allowed cell edge (A).")
+    smact: bool = Field(True, description="Require SMACT charge neutrality and electronegativity balance.")
+
+
+class RelaxationConfig(Section):
+    """How structures are relaxed."""
+
+    enabled: bool = True
+    potential: str = Field("chgnet", description="'chgnet', or 'module:function' returning an ASE calculator.")
+    fmax: Positive = Field(0.1, description="Largest residual force (eV/A).")
+    max_steps: Count = Field(100, description="Optimizer steps before giving up on convergence.")
+    batch_atoms: Count = Field(160, description="Atoms evaluated in one forward pass.")
+    max_volume_ratio: Annotated[float, Field(gt=1)] = Field(
+        3.0, description="Relaxations that change the volume by more than this factor have failed."
+    )
+
+
+class ScreeningConfig(Section):
+    """Which crystals are worth an evaluation: valid, stable, unique and novel ones."""
+
+    enabled: bool = Field(True, description="Off: every valid crystal is evaluated (ablation).")
+    validity: ValidityConfig = ValidityConfig()
+    relaxation: RelaxationConfig = RelaxationConfig()
+    stability: bool = True
+    reference: str = Field("mp", description="Reference set for hull and novelty: 'mp' (shipped) or a file.")
+    max_e_above_hull: Finite = Field(0.1, description="Stability threshold (eV/atom).")
+    uniqueness: bool = True
+    novelty: bool = True
+    exhaustive: bool = Field(
+        False, description="Screen every sample, also once enough survivors for the evaluation are found."
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="Relaxation processes; 0: one per CPU core.")
+
+
+class ObjectiveConfig(Section):
+    """One property and what is wanted of it."""
+
+    property: str = Field(description="Name of the property, see `matinvent properties`.")
+    kind: Literal["maximize", "minimize", "target"] = Field(
+        description="maximize: 0 at lo, 1 at hi; minimize: 1 at lo, 0 at hi; target: 1 - clip((|x - target| - lo) / (hi - lo))."
+    )
+    target: Finite | None = Field(None, description="Wanted value, in the property's unit (kind: target).")
+    lo: Finite = Field(description="Lower bound of the desirability ramp.")
+    hi: Finite = Field(description="Upper bound of the desirability ramp.")
+    weight: Positive = 1.0
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the evaluator.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ObjectiveConfig:
+        if self.hi <= self.lo:
+            raise ValueError(f"hi ({self.hi}) must be greater than lo ({self.lo})")
+        if (self.kind == "target") != (self.target is not None):
+            raise ValueError("'target' must be given exactly when kind is 'target'")
+        return self
+
+
+class EvaluationConfig(Section):
+    """How many survivors are evaluated, and how the evaluations run."""
+
+    per_iteration: Count = Field(16, description="Crystals evaluated per iteration.")
+    executor: str = Field("serial", description="'serial', 'threads', 'processes', or 'module:function' (a factory).")
+    workers: Count = Field(1, description="Parallel evaluations.")
+    timeout: Positive = Field(600.0, description="Seconds before one evaluation is given up.")
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(1, description="Further tries after a crash or time-out.")
+    cache: bool = Field(True, description="Never evaluate the same structure twice in a campaign.")
+
+
+class ReplayConfig(Section):
+    """Experience replay: the best crystals so far are learned again."""
+
+    size: Annotated[int, Field(ge=0)] = Field(100, description="Crystals kept; 0 turns replay off.")
+    sample: Annotated[int, Field(ge=0)] = Field(10, description="Crystals replayed per iteration.")
+    min_reward: Fraction = Field(0.1, description="Only rewards above this are remembered.")
+
+
+class DiversityConfig(Section):
+    """Diversity filter: a composition met too often earns less, then nothing."""
+
+    enabled: bool = True
+    tolerance: Annotated[int, Field(ge=0)] = Field(3, description="Occurrences that keep the full reward.")
+    limit: Count = Field(6, description="Occurrences from which the reward is 0.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DiversityConfig:
+        if self.limit <= self.tolerance:
+            raise ValueError(f"limit ({self.limit}) must be greater than tolerance ({self.tolerance})")
+        return self
+
+
+class LearningConfig(Section):
+    """How the agent learns from rewards (METHOD: reward-weighted loss with divergence to the prior)."""
+
+    learning_rate: Positive = 3e-4
+    sigma: Annotated[float, Field(ge=0)] = Field(0.025, description="Weight of the divergence to the frozen prior.")
+    lambda_: Annotated[float, Field(ge=1, alias="lambda")] = Field(
+        1.1, description="Divergence weight is sigma * (lambda - reward); just above the largest reward."
+    )
+    divergence: Literal["paper", "kl"] = "kl"
+    schedule: Literal["stratified", "paper"] = "stratified"
+    optimizer: Literal["persistent", "per_iteration"] = Field(
+        "persistent", description="Keep Adam's moments between iterations, or start anew in each (paper)."
+    )
+    updates: Count = Field(20, description="Optimizer steps per iteration (stratified schedule).")
+    levels: Count = Field(8, description="Noise levels per crystal and optimizer step (stratified schedule).")
+    epochs: Count = Field(3, description="Passes over all timesteps (paper schedule).")
+    timesteps: Count = Field(1000, description="Timesteps per pass (paper schedule).")
+    accumulate: Count = Field(50, description="Timesteps per optimizer step (paper schedule).")
+    top_fraction: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="Share of the scored crystals learned from.")
+    grad_clip: Positive = Field(1.0, description="Largest gradient norm.")
+    micro_batch: Count = Field(144, description="(crystal, noise level) pairs per forward pass.")
+    learn_from: Literal["relaxed", "generated"] = Field("relaxed", description="Which form of a crystal is learned.")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class StopConfig(Section):
+    """When a campaign ends before its last iteration."""
+
+    mean_reward: Fraction | None = Field(None, description="Stop once the mean reward of an iteration reaches this.")
+    max_evaluations: Count | None = Field(None, description="Stop once this many evaluations are spent.")
+
+
+class LoggingConfig(Section):
+    """What is written beside the ledger; metrics.csv is always written."""
+
+    tensorboard: bool = True
+    best: Count = Field(20, description="Best candidates written as CIF at the end.")
+
+
+class CampaignConfig(Section):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    goal: str = Field("", description="The goal in words, for people.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    iterations: Count = 60
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads for sampling and learning; 0: one per core.")
+    generator: GeneratorConfig = GeneratorConfig()
+    screening: ScreeningConfig = ScreeningConfig()
+    objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1)]
+    aggregation: Literal["weighted_mean", "geometric_mean", "product", "min"] = "weighted_mean"
+    evaluation: EvaluationConfig = EvaluationConfig()
+    replay: ReplayConfig = ReplayConfig()
+    diversity: DiversityConfig = DiversityConfig()
+    learning: LearningConfig = LearningConfig()
+    stop: StopConfig = StopConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    @model_validator(mode="after")
+    def _objectives_distinct(self) -> CampaignConfig:
+        names = [objective.property for objective in self.objectives]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"objectives name a property twice: {', '.join(sorted(repeated))}")
+        return self
+
+    def to_yaml(self) -> str:
+        """The complete configuration, defaults included, as YAML that loads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> CampaignConfig:
+    """Read a campaign from a YAML file and apply ``a.b=c`` overrides.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown, or a value does not fit.
+    """
+    return build_config(read_yaml(Path(source)), overrides, origin=str(source))
+
+
+def build_config(data: dict[str, Any], overrides: Sequence[str] = (), origin: str = "configuration") -> CampaignConfig:
+    """Validate a mapping after applying ``a.b=c`` overrides (see :func:`load_config`)."""
+    for override in overrides:
+        data = apply_override(data, override)
+    try:
+        return CampaignConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, origin)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, with our own error for whatever is wrong with the file."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+    return data
+
+
+def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
+    """Return a copy of ``data`` with one ``a.b.0.c=value`` applied; the value is parsed as YAML."""
+    path, separator, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, e.g. --set learning.sigma=0.05")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+    result: dict[str, Any] = _assign(data, keys, value, override)
+    return result
+
+
+def _assign(node: Any, keys: list[str], value: Any, override: str) -> Any:
+    """Copy ``node`` with the value at the end of ``keys`` replaced."""
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise ConfigError(f"--set {override}: '{key}' is not an index of a list of {len(node)}")
+        items = list(node)
+        items[int(key)] = _assign(items[int(key)], rest, value, override)
+        return items
+    if node is not None and not isinstance(node, dict):
+        raise ConfigError(f"--set {override}: '{key}' cannot be set inside the value {node!r}")
+    node = node or {}
+    return {**node, key: _assign(node.get(key), rest, value, override)}
+
+
+def explain(error: ValidationError, origin: str) -> str:
+    """One line per fault: where, what was given, what is expected, and the nearest known key."""
+    lines = []
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"]) or "(top level)"
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{where}'{_suggest(fault['loc'])}")
+        elif fault["type"] == "missing":
+            lines.append(f"'{where}' is required")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(fault["input"], dict | list) else f" (given: {fault['input']!r})"
+            lines.append(f"'{where}': {message}{given}")
+    return f"{origin}: " + "; ".join(lines)
+
+
+def _suggest(location: tuple[int | str, ...]) -> str:
+    """Name the closest known key beside a misspelt one."""
+    model: Any = CampaignConfig
+    for part in location[:-1]:
+        if isinstance(part, int):
+            model = ObjectiveConfig
+        elif part in model.model_fields and part != "objectives":
+            model = model.model_fields[part].annotation
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"

@@ -1,0 +1,72 @@
+"""Models on disk: one safetensors file with weights, templates and a readable header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from matinvent.errors import CheckpointError
+from matinvent.generators.diffcsp.library import TemplateLibrary
+from matinvent.generators.diffcsp.model import DiffCSP
+from matinvent.generators.diffcsp.network import NetworkConfig
+from matinvent.generators.diffcsp.sampler import SamplerConfig
+
+FORMAT = "matinvent-diffcsp-1"
+_LIBRARY = "library."
+
+
+def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write a model atomically: a reader sees the old file or the new one, never half of it."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    for name, array in model.library.arrays.items():
+        tensors[_LIBRARY + name] = torch.from_numpy(np.ascontiguousarray(array))
+    header = {
+        "format": FORMAT,
+        "name": model.name,
+        "max_atoms": str(model.max_atoms),
+        "network": json.dumps(asdict(model.denoiser.config)),
+        "sampler": json.dumps(asdict(model.sampler)),
+        **(notes or {}),
+    }
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata=header)
+    os.replace(temporary, path)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> DiffCSP:
+    """Read a model written by :func:`save_model`; half-precision weights become single.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a MatInvent model.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {header.get('format')!r} is not {FORMAT!r}")
+    library = {n.removeprefix(_LIBRARY): tensors.pop(n).numpy() for n in list(tensors) if n.startswith(_LIBRARY)}
+    model = DiffCSP(
+        NetworkConfig(**json.loads(header["network"])),
+        TemplateLibrary(**library),
+        max_atoms=int(header["max_atoms"]),
+        sampler=SamplerConfig(**json.loads(header["sampler"])),
+        name=header["name"],
+    )
+    try:
+        model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: weights do not fit the network: {error}") from None
+    return model.to(device)

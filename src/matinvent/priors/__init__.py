@@ -1,0 +1,90 @@
+"""Where pretrained generators come from: shipped priors, checkpoint files, a user's own factory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import import_module, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from matinvent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matinvent.config import GeneratorConfig
+    from matinvent.generators.protocol import Generator
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class PriorInfo:
+    """A shipped prior: its name, the first sentence of its model card, and its file."""
+
+    name: str
+    summary: str
+    path: Path
+
+
+def list_priors() -> list[PriorInfo]:
+    """The priors inside the package."""
+    folder = Path(str(resources.files("matinvent"))) / "data" / "priors"
+    return [PriorInfo(path.stem, _summary(path), path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+
+
+def _summary(path: Path) -> str:
+    card = path.with_suffix(".md")
+    if not card.is_file():
+        return ""
+    paragraphs = [line for line in card.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    return paragraphs[0] if paragraphs else ""
+
+
+def load_generator(name_or_path: str, config: GeneratorConfig) -> Generator:
+    """Load a shipped prior by name, a checkpoint by path, or call a factory ``module:function``.
+
+    A factory is called with the :class:`GeneratorConfig` and returns a generator.
+
+    Raises:
+        ConfigError: nothing of that name exists, or the factory cannot be imported.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    if ":" in name_or_path and not Path(name_or_path).exists():
+        return _from_factory(name_or_path, config)
+    shipped = {prior.name: prior.path for prior in list_priors()}
+    path = shipped.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        raise ConfigError(
+            f"generator.prior: '{name_or_path}' is neither a shipped prior ({', '.join(shipped) or 'none'}), "
+            f"a checkpoint file, nor a factory 'module:function'"
+        )
+    return _from_checkpoint(path, config)
+
+
+def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
+    import torch
+
+    from matinvent.generators.diffcsp.checkpoint import load_model
+
+    wanted = config.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("generator.device: 'cuda' was asked for, but torch sees no GPU; use 'auto' or 'cpu'")
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    model = load_model(path, device)
+    model.sampler = replace(
+        model.sampler,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        min_atoms=config.min_atoms,
+        max_atoms=config.max_atoms,
+        guidance=model.sampler.guidance if config.guidance is None else config.guidance,
+    )
+    return cast("Generator", model)
+
+
+def _from_factory(name: str, config: GeneratorConfig) -> Generator:
+    module, _, function = name.partition(":")
+    try:
+        factory = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"generator.prior: cannot import '{name}': {error}") from None
+    return cast("Generator", factory(config))

@@ -1,0 +1,116 @@
+"""A campaign on disk: configuration, checkpoints and where everything else lies.
+
+Checkpoints are written to a temporary folder and renamed, so that one either exists whole or not at
+all; a run directory is never taken over by a second campaign.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from matinvent.config import CampaignConfig, build_config
+from matinvent.errors import CheckpointError, ConfigError
+
+_KEPT = 2
+_PREFIX = "iteration-"
+
+
+class RunDirectory:
+    """Paths and checkpoints of one campaign."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.ledger_file = path / "ledger.db"
+        self.cache_file = path / "cache.db"
+        self.checkpoints = path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: Path, config: CampaignConfig) -> RunDirectory:
+        """Make a new run directory and write the complete configuration into it.
+
+        Raises:
+            ConfigError: the directory exists and is not empty.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(
+                f"{path}: exists already and is never overwritten; continue it with "
+                f"'matinvent resume {path}' or choose another --output"
+            )
+        directory = cls(path)
+        directory.checkpoints.mkdir(parents=True)
+        directory.config_file.write_text(config.to_yaml(), encoding="utf-8")
+        return directory
+
+    def discard(self) -> None:
+        """Remove a run directory that was just created and never used."""
+        shutil.rmtree(self.path)
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[RunDirectory, CampaignConfig]:
+        """Find an existing campaign and its configuration.
+
+        Raises:
+            CheckpointError: the path holds no campaign.
+        """
+        directory = cls(path)
+        if not directory.config_file.is_file():
+            raise CheckpointError(f"{path}: not a run directory (no config.yaml in it)")
+        try:
+            data = yaml.safe_load(directory.config_file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{directory.config_file}: damaged: {error}") from None
+        directory.checkpoints.mkdir(exist_ok=True)
+        return directory, build_config(data, origin=str(directory.config_file))
+
+    def save(self, iteration: int, weights: dict[str, Any], memory: dict[str, Any]) -> None:
+        """Write the state after ``iteration`` finished iterations and drop the oldest checkpoints.
+
+        Args:
+            iteration: iterations finished.
+            weights: tensors and plain values (agent and optimizer), written by torch.
+            memory: JSON values (replay buffer, diversity filter, counters).
+        """
+        import torch
+
+        final = self.checkpoints / f"{_PREFIX}{iteration:05d}"
+        temporary = self.checkpoints / f".{final.name}.part"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        torch.save(weights, temporary / "weights.pt")
+        (temporary / "memory.json").write_text(json.dumps(memory), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        for old in self._saved()[:-_KEPT]:
+            shutil.rmtree(old)
+
+    def load(self) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+        """The newest checkpoint: finished iterations, weights, memory; None before the first one.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be read.
+        """
+        import torch
+
+        saved = self._saved()
+        if not saved:
+            return None
+        newest = saved[-1]
+        try:
+            weights = torch.load(newest / "weights.pt", map_location="cpu", weights_only=True)
+            memory = json.loads((newest / "memory.json").read_text(encoding="utf-8"))
+        except Exception as error:  # torch raises many types for damaged files
+            raise CheckpointError(
+                f"{newest}: checkpoint is damaged ({error}); delete that folder to resume from the one before"
+            ) from None
+        return int(newest.name.removeprefix(_PREFIX)), weights, memory
+
+    def _saved(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        return sorted(self.checkpoints.glob(f"{_PREFIX}[0-9]*"))

@@ -1,0 +1,221 @@
+"""The diffusion model: noise, invariances, padding, divergences, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matinvent.errors import CheckpointError, ConfigError, Failure
+from matinvent.generators.diffcsp.checkpoint import load_model, save_model
+from matinvent.generators.diffcsp.crystal import collate, encode_structure
+from matinvent.generators.diffcsp.library import TemplateLibrary
+from matinvent.generators.diffcsp.model import DiffCSP, NoisyBatch
+from matinvent.generators.diffcsp.network import MASKED, NetworkConfig
+from matinvent.generators.diffcsp.noise import ScoreScale, sigma, signal, signal_loss_rate, wrap, wrapped_score
+from matinvent.generators.diffcsp.sampler import SamplerConfig
+from matinvent.generators.diffcsp.template import operations
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from tests.unit.test_diffcsp_template import CRYSTALS
+
+SMALL = NetworkConfig(hidden=32, edge=16, layers=2, frequencies=4, radial=6)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["symmetric", "template-free"])
+def model(request):
+    torch.manual_seed(0)
+    crystals = [encode_structure(s, 20, request.param) for s in CRYSTALS.values()]
+    return DiffCSP(SMALL, TemplateLibrary.from_crystals(crystals), sampler=SamplerConfig(steps=6)).eval()
+
+
+def noisy_batch(model, level=0.5, names=CRYSTALS):
+    batch = model.collate(model.encode([CRYSTALS[n] for n in names]))
+    t = torch.full((len(batch),), level)
+    return model.draw_noise(batch, t, torch.Generator().manual_seed(0))
+
+
+def test_wrapped_score_is_the_gradient_of_the_wrapped_log_density():
+    x = torch.linspace(-0.49, 0.49, 41, dtype=torch.float64, requires_grad=True)
+    for width in (0.02, 0.1, 0.4):
+        images = torch.arange(-6, 7, dtype=torch.float64)
+        log_density = torch.logsumexp(-((x[:, None] + images) ** 2) / (2 * width**2), 1)
+        (gradient,) = torch.autograd.grad(log_density.sum(), x)
+        score = wrapped_score(x.detach(), torch.full_like(x, width))
+        torch.testing.assert_close(score, gradient, rtol=1e-4, atol=1e-3 / width)
+
+
+def test_score_scale_is_one_over_sigma_while_the_torus_looks_flat():
+    t = torch.tensor([0.05, 0.2, 0.4])
+    torch.testing.assert_close(ScoreScale()(t) * sigma(t), torch.ones(3), rtol=1e-2, atol=1e-2)
+
+
+def test_signal_falls_from_one_to_nothing_and_its_rate_is_its_derivative():
+    t = torch.linspace(0.02, 0.95, 50, dtype=torch.float64, requires_grad=True)
+    assert signal(torch.zeros(1)).item() == pytest.approx(1.0)
+    assert signal(torch.ones(1)).item() < 1e-3
+    (gradient,) = torch.autograd.grad(signal(t).sum(), t)
+    torch.testing.assert_close(signal_loss_rate(t.detach()), -gradient)
+
+
+def test_noise_at_a_small_level_hardly_changes_a_crystal(model):
+    noisy = noisy_batch(model, 1e-4)
+    assert (wrap(noisy.parameters - noisy.clean.parameters).abs() < 0.05).all()
+    assert noisy.masked.sum() == 0
+
+
+def test_noise_at_level_one_hides_every_element(model):
+    noisy = noisy_batch(model, 1.0)
+    assert ((noisy.species == MASKED) == (noisy.clean.orbit_mask > 0)).all()
+
+
+def test_noise_stays_in_the_free_directions(model):
+    noisy = noisy_batch(model, 0.7)
+    assert (noisy.lattice[noisy.clean.lattice_free == 0] == 0).all()
+    moved = wrap(noisy.parameters - noisy.clean.parameters)
+    assert (moved[noisy.clean.orbit_free == 0].abs() < 1e-6).all()
+
+
+def test_padding_changes_nothing(model):
+    together = noisy_batch(model)
+    losses = model.loss(together, model.predict(together))
+    for row, name in enumerate(CRYSTALS):
+        batch = model.collate(model.encode([CRYSTALS[name]]))
+        orbits = batch.orbit_mask.shape[1]
+        fields = {k: v[row : row + 1] for k, v in vars(together).items() if k != "clean"}
+        for key in ("species", "parameters", "score", "masked"):
+            fields[key] = fields[key][:, :orbits]
+        alone = NoisyBatch(clean=batch, **fields)
+        torch.testing.assert_close(model.loss(alone, model.predict(alone))[0], losses[row], rtol=1e-4, atol=1e-5)
+
+
+def test_order_of_orbits_does_not_matter(model):
+    crystal = model.encode([CRYSTALS["perovskite"]])[0]
+    o, template = crystal.template.n_orbits, crystal.template
+    order = np.random.default_rng(0).permutation(o)
+    atoms = np.concatenate([np.flatnonzero(template.orbit == orbit) for orbit in order])
+    shuffled = replace(
+        crystal,
+        species=crystal.species[order],
+        parameters=crystal.parameters[order],
+        template=replace(
+            template,
+            orbit=np.argsort(order)[template.orbit[atoms]],
+            origin=template.origin[atoms],
+            directions=template.directions[atoms],
+            free=template.free[order],
+        ),
+    )
+    results = []
+    for item in (crystal, shuffled):
+        batch = collate([item])
+        lattice = model.standardise(batch, batch.lattice)
+        results.append(model.denoise(batch, torch.tensor([0.3]), batch.species, batch.parameters, lattice))
+    torch.testing.assert_close(results[1].velocity, results[0].velocity, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(results[1].score, results[0].score[:, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(results[1].logits, results[0].logits[:, order], rtol=1e-4, atol=1e-5)
+
+
+def test_lattice_translations_do_not_matter(model):
+    noisy = noisy_batch(model)
+    shifted = replace(noisy, parameters=noisy.parameters + torch.randint(-2, 3, noisy.parameters.shape))
+    torch.testing.assert_close(
+        model.loss(shifted, model.predict(shifted)), model.loss(noisy, model.predict(noisy)), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", ["paper", "kl"])
+def test_divergence_is_zero_for_equal_and_positive_for_different_models(model, kind):
+    noisy = noisy_batch(model)
+    prediction = model.predict(noisy)
+    assert model.divergence(noisy, prediction, prediction, kind).abs().max() < 1e-6
+    other = model.clone()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.05)
+    assert (model.divergence(noisy, other.predict(noisy), prediction, kind) > 0).all()
+
+
+def test_each_crystal_may_have_its_own_noise_level(model):
+    batch = model.collate(model.encode(list(CRYSTALS.values())))
+    t = torch.linspace(0.05, 1, len(batch))
+    noisy = model.draw_noise(batch, t, torch.Generator().manual_seed(0))
+    loss = model.loss(noisy, model.predict(noisy))
+    assert loss.shape == (len(batch),)
+    assert torch.isfinite(loss).all()
+
+
+def test_samples_are_reproducible_and_as_symmetric_as_their_template(model):
+    first = model.sample(8, torch.Generator().manual_seed(3))
+    second = model.sample(8, torch.Generator().manual_seed(3))
+    assert [repr(s) for s in first] == [repr(s) for s in second]
+    if not model.symmetric:
+        return
+    templates = model.library.draw(8, torch.Generator().manual_seed(3))
+    built = [(s, t) for s, t in zip(first, templates, strict=True) if not isinstance(s, Failure)]
+    assert len(built) >= 4
+    for structure, template in built:
+        assert len(structure) == template.n_atoms
+        found = SpacegroupAnalyzer(structure, symprec=1e-3).get_symmetry_operations()
+        assert len(found) >= len(operations(template.space_group)[0])
+
+
+def test_cell_size_can_be_chosen(model):
+    drawn = model.clone()
+    drawn.sampler = SamplerConfig(steps=2, min_atoms=3, max_atoms=6)
+    assert all(3 <= len(s) <= 6 for s in drawn.sample(10, torch.Generator().manual_seed(0)))
+    drawn.sampler = SamplerConfig(steps=2, min_atoms=19, max_atoms=19)
+    with pytest.raises(ConfigError, match="no template has 19 to 19 atoms"):
+        drawn.sample(1, torch.Generator().manual_seed(0))
+
+
+def test_guidance_with_equal_branches_changes_nothing(model):
+    prediction = model.predict(noisy_batch(model))
+    guided = prediction.guided(prediction, 2.0)
+    torch.testing.assert_close(guided.score, prediction.score)
+
+
+def test_training_lowers_the_loss(model):
+    learner = model.clone().train()
+    optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
+    rng = torch.Generator().manual_seed(0)
+    batch = learner.collate(learner.encode(list(CRYSTALS.values()))).repeat(4)
+    history = []
+    for _ in range(60):
+        t = 1 - torch.rand(len(batch), generator=rng)
+        noisy = learner.draw_noise(batch, t, rng)
+        loss = learner.loss(noisy, learner.predict(noisy)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert np.mean(history[-10:]) < 0.6 * np.mean(history[:10])
+
+
+def test_checkpoint_round_trip(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    copy = load_model(path)
+    assert copy.sampler == model.sampler
+    first = model.sample(3, torch.Generator().manual_seed(0))
+    second = copy.eval().sample(3, torch.Generator().manual_seed(0))
+    assert [repr(s) for s in first] == [repr(s) for s in second]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])
+def test_damaged_checkpoints_are_named(tmp_path, content):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors"):
+        load_model(path)
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load_model(tmp_path / "absent.safetensors")
+
+
+def test_odd_structures_are_failures_in_their_place(model):
+    from pymatgen.core import Lattice, Structure
+
+    odd = Structure(Lattice.cubic(4), [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]])
+    encoded = model.encode([CRYSTALS["rutile"], odd, CRYSTALS["diamond"]])
+    assert [isinstance(item, Failure) for item in encoded] == [False, True, False]
