@@ -18,6 +18,7 @@ import statistics
 import time
 
 import torch
+
 from matinvent.config import GeneratorConfig, LearningConfig
 from matinvent.errors import Failure
 from matinvent.generators.protocol import Generator
@@ -54,10 +55,13 @@ def time_schedules(name: str, timesteps: int, accumulate: int, repeats: int) -> 
             start = time.perf_counter()
             report = learner.learn(items, [0.5] * len(items), rng)
             seconds[schedule].append(time.perf_counter() - start)
-            assert report is not None and report.pairs == timesteps * len(items)
+            assert report is not None
+            assert report.pairs == timesteps * len(items)
     paper, ours = (statistics.median(seconds[s]) for s in ("paper", "stratified"))
-    print(f"{name.split(':')[0]:24s} {timesteps * len(items):6d} pairs {timesteps // accumulate:3d} steps  "
-          f"paper {paper:7.2f} s  stratified {ours:7.2f} s  ratio {paper / ours:.2f}")
+    print(
+        f"{name.split(':', maxsplit=1)[0]:24s} {timesteps * len(items):6d} pairs {timesteps // accumulate:3d} steps  "
+        f"paper {paper:7.2f} s  stratified {ours:7.2f} s  ratio {paper / ours:.2f}"
+    )
 
 
 def density_reward(structure: object) -> float:
@@ -65,7 +69,9 @@ def density_reward(structure: object) -> float:
     return max(0.0, 1 - abs(float(structure.density) - 18) / 10)  # type: ignore[attr-defined]
 
 
-def learn_curve(name: str, config: LearningConfig, iterations: int, samples: int, seed: int) -> tuple[int, float, float]:
+def learn_curve(
+    name: str, config: LearningConfig, iterations: int, samples: int, seed: int
+) -> tuple[int, float, float]:
     """Pairs per iteration, final mean reward, seconds spent learning."""
     agent = load(name, samples)
     learner = Learner(agent, agent.clone(), config)
@@ -74,7 +80,9 @@ def learn_curve(name: str, config: LearningConfig, iterations: int, samples: int
     for _ in range(iterations):
         crystals = draw(agent, samples, rng)
         best = sorted(crystals, key=density_reward, reverse=True)[:16]
-        encoded = [(e, density_reward(s)) for e, s in zip(agent.encode(best), best) if not isinstance(e, Failure)]
+        encoded = [
+            (e, density_reward(s)) for e, s in zip(agent.encode(best), best, strict=True) if not isinstance(e, Failure)
+        ]
         start = time.perf_counter()
         report = learner.learn([e for e, _ in encoded], [r for _, r in encoded], rng)
         spent += time.perf_counter() - start
@@ -88,9 +96,11 @@ def sweep(name: str, iterations: int, samples: int, budgets: list[LearningConfig
         runs = [learn_curve(name, config, iterations, samples, seed) for seed in range(seeds)]
         rewards = [reward for _, reward, _ in runs]
         seconds = statistics.median(s for _, _, s in runs)
-        print(f"{name.split(':')[0]:24s} {config.schedule:10s} {runs[0][0]:6d} pairs/iteration  reward after "
-              f"{iterations}: {statistics.fmean(rewards):.3f} (seeds {', '.join(f'{r:.2f}' for r in rewards)})  "
-              f"learning {seconds:6.1f} s")
+        print(
+            f"{name.split(':', maxsplit=1)[0]:24s} {config.schedule:10s} {runs[0][0]:6d} pairs/iteration  reward after "
+            f"{iterations}: {statistics.fmean(rewards):.3f} (seeds {', '.join(f'{r:.2f}' for r in rewards)})  "
+            f"learning {seconds:6.1f} s"
+        )
 
 
 def main() -> None:

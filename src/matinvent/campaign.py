@@ -123,7 +123,7 @@ class Campaign:
         survivors = self._timed("screen", lambda done: self.screen(candidates, done))
         scored = self._timed("evaluate", lambda done: self.evaluate(survivors, done))
         learned = self._timed("learn", lambda done: self.learn(scored, done))
-        return self._timed("remember", lambda done: self.remember(candidates, learned))
+        return self._timed("remember", lambda _: self.remember(candidates, learned))
 
     def sample(self, progress: Progress) -> list[Candidate]:
         """Let the agent propose crystals."""

@@ -93,7 +93,8 @@ class ObjectiveConfig(Section):
 
     property: str = Field(description="Name of the property, see `matinvent properties`.")
     kind: Literal["maximize", "minimize", "target"] = Field(
-        description="maximize: 0 at lo, 1 at hi; minimize: 1 at lo, 0 at hi; target: 1 - clip((|x - target| - lo) / (hi - lo))."
+        description="maximize: 0 at lo, 1 at hi; minimize: 1 at lo, 0 at hi; "
+        "target: 1 - clip((|x - target| - lo) / (hi - lo))."
     )
     target: Finite | None = Field(None, description="Wanted value, in the property's unit (kind: target).")
     lo: Finite = Field(description="Lower bound of the desirability ramp.")
@@ -161,7 +162,9 @@ class LearningConfig(Section):
     epochs: Count = Field(3, description="Passes over all timesteps (paper schedule).")
     timesteps: Count = Field(1000, description="Timesteps per pass (paper schedule).")
     accumulate: Count = Field(50, description="Timesteps per optimizer step (paper schedule).")
-    top_fraction: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="Share of the scored crystals learned from.")
+    top_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Share of the scored crystals learned from."
+    )
     grad_clip: Positive = Field(1.0, description="Largest gradient norm.")
     micro_batch: Count = Field(144, description="(crystal, noise level) pairs per forward pass.")
     learn_from: Literal["relaxed", "generated"] = Field("relaxed", description="Which form of a crystal is learned.")
@@ -191,7 +194,9 @@ class CampaignConfig(Section):
     goal: str = Field("", description="The goal in words, for people.")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     iterations: Count = 60
-    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads for sampling and learning; 0: one per core.")
+    threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="CPU threads for sampling and learning; 0: one per core."
+    )
     generator: GeneratorConfig = GeneratorConfig()
     screening: ScreeningConfig = ScreeningConfig()
     objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1)]
@@ -284,7 +289,10 @@ def _assign(node: Any, keys: list[str], value: Any, override: str) -> Any:
 def explain(error: ValidationError, origin: str) -> str:
     """One line per fault: where, what was given, what is expected, and the nearest known key."""
     lines = []
-    for fault in error.errors():
+    faults = error.errors()
+    for fault in faults:
+        if any(_lies_below(other["loc"], fault["loc"]) for other in faults):
+            continue  # a container's complaint that only follows from a fault inside it
         where = ".".join(str(part) for part in fault["loc"]) or "(top level)"
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown key '{where}'{_suggest(fault['loc'])}")
@@ -295,6 +303,10 @@ def explain(error: ValidationError, origin: str) -> str:
             given = "" if isinstance(fault["input"], dict | list) else f" (given: {fault['input']!r})"
             lines.append(f"'{where}': {message}{given}")
     return f"{origin}: " + "; ".join(lines)
+
+
+def _lies_below(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _suggest(location: tuple[int | str, ...]) -> str:

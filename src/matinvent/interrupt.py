@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (a request, not an error)
     """Raised inside a stage when a signal asked the campaign to stop."""
 
 

@@ -7,7 +7,7 @@ all; a run directory is never taken over by a second campaign.
 from __future__ import annotations
 
 import json
-import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class RunDirectory:
         torch.save(weights, temporary / "weights.pt")
         (temporary / "memory.json").write_text(json.dumps(memory), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
+        temporary.replace(final)
         for old in self._saved()[:-_KEPT]:
             shutil.rmtree(old)
 
@@ -105,7 +105,7 @@ class RunDirectory:
         try:
             weights = torch.load(newest / "weights.pt", map_location="cpu", weights_only=True)
             memory = json.loads((newest / "memory.json").read_text(encoding="utf-8"))
-        except Exception as error:  # torch raises many types for damaged files
+        except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             raise CheckpointError(
                 f"{newest}: checkpoint is damaged ({error}); delete that folder to resume from the one before"
             ) from None

@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from tests.unit.test_diffcsp_template import CRYSTALS
+
 from matinvent.errors import CheckpointError, ConfigError, Failure
 from matinvent.generators.diffcsp.checkpoint import load_model, save_model
 from matinvent.generators.diffcsp.crystal import collate, encode_structure
@@ -16,9 +19,6 @@ from matinvent.generators.diffcsp.network import MASKED, NetworkConfig
 from matinvent.generators.diffcsp.noise import ScoreScale, sigma, signal, signal_loss_rate, wrap, wrapped_score
 from matinvent.generators.diffcsp.sampler import SamplerConfig
 from matinvent.generators.diffcsp.template import operations
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-from tests.unit.test_diffcsp_template import CRYSTALS
 
 SMALL = NetworkConfig(hidden=32, edge=16, layers=2, frequencies=4, radial=6)
 

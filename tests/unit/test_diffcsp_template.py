@@ -5,8 +5,12 @@ from __future__ import annotations
 import moyopy
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import collate, decode_structure, encode_structure
 from matinvent.generators.diffcsp.lattice import (
@@ -20,9 +24,6 @@ from matinvent.generators.diffcsp.lattice import (
 )
 from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.template import build_template, centring_matrix, expand_orbit, free_template
-from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Lattice, Structure
-import torch
 
 CRYSTALS = {
     "rocksalt": Structure.from_spacegroup(225, Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
@@ -69,9 +70,7 @@ def test_encoding_ignores_rotation_permutation_translation_and_supercell(name):
     changed.make_supercell([2, 1, 1])
     changed.translate_sites(range(len(changed)), rng.random(3))
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    changed = Structure(
-        Lattice(changed.lattice.matrix @ rotation), changed.species, changed.frac_coords
-    )
+    changed = Structure(Lattice(changed.lattice.matrix @ rotation), changed.species, changed.frac_coords)
     changed = Structure.from_sites([changed[i] for i in rng.permutation(len(changed))])
     before, after = encode_structure(CRYSTALS[name], 20), encode_structure(changed, 20)
     assert after.template.space_group == before.template.space_group
@@ -120,9 +119,7 @@ def test_centring_reproduces_the_number_of_lattice_points(space_group):
     assert 1 / abs(np.linalg.det(centring_matrix(space_group))) == pytest.approx(points)
 
 
-@given(
-    st.tuples(*[st.floats(2, 20)] * 3), st.tuples(*[st.floats(60, 120)] * 3)
-)
+@given(st.tuples(*[st.floats(2, 20)] * 3), st.tuples(*[st.floats(60, 120)] * 3))
 @settings(max_examples=50, deadline=None)
 def test_lattice_coordinates_reproduce_any_metric(lengths, angles):
     lattice = Lattice.from_parameters(*lengths, *angles)

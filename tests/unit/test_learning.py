@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from matinvent.config import LearningConfig
 from matinvent.learning.learner import Learner
 from matinvent.learning.objective import reward_weighted_loss

@@ -1,1 +1,1 @@
-
+"""Generative models of crystals behind one protocol."""

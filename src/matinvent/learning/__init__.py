@@ -1,1 +1,1 @@
-
+"""How rewards change the agent: objective, timestep schedules, learner."""

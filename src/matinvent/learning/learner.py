@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,7 @@ class Learner:
     def _step(self, tally: _Tally) -> None:
         """Clip and apply the accumulated gradient; a non-finite one is dropped and counted."""
         norm = float(torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.config.grad_clip))
-        finite = norm == norm and norm != float("inf")
+        finite = math.isfinite(norm)
         if finite:
             self._optimizer.step()
         self._optimizer.zero_grad()

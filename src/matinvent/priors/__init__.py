@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from matinvent.errors import ConfigError
+from matinvent.plugins import load_callable
 
 if TYPE_CHECKING:
     from matinvent.config import GeneratorConfig
@@ -82,9 +83,4 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
 
 
 def _from_factory(name: str, config: GeneratorConfig) -> Generator:
-    module, _, function = name.partition(":")
-    try:
-        factory = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"generator.prior: cannot import '{name}': {error}") from None
-    return cast("Generator", factory(config))
+    return cast("Generator", load_callable(name, "generator.prior")(config))

@@ -40,7 +40,7 @@ def load_table(data: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; the data folder must hold {name}.parquet")
     try:
         return pd.read_parquet(path, columns=list(columns))
-    except Exception as error:  # pyarrow raises many types for damaged files and missing columns
+    except (OSError, ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 

@@ -49,7 +49,7 @@ class PretrainConfig(BaseModel):
     grad_clip: Positive = 1.0
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
     drop_class: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="Share trained without stability class.")
-    half: bool = Field(True, description="Matrix products in bfloat16.")
+    bfloat16: bool = Field(True, description="Matrix products in bfloat16.")
     hidden: Annotated[int, Field(ge=8)] = 192
     edge: Annotated[int, Field(ge=4)] = 96
     layers: Annotated[int, Field(ge=1)] = 6
@@ -83,7 +83,7 @@ def pretrain(
     config: PretrainConfig,
     data: Path,
     output: Path,
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda _: None,
     progress: Callable[[float], None] | None = None,
 ) -> Path:
     """Train a prior on a data folder and write ``output`` (safetensors) and its model card beside it.
@@ -146,7 +146,7 @@ class Trainer:
         self.model = model
         self.log = log
         self.average = copy.deepcopy(model).requires_grad_(False)
-        self.model.denoiser.half = config.half
+        self.model.denoiser.bfloat16_products = config.bfloat16
         self.rng = torch.Generator().manual_seed(config.seed)
         order = torch.randperm(len(crystals), generator=self.rng).tolist()
         held_out = max(1, min(512, len(crystals) // 20))
@@ -192,7 +192,7 @@ class Trainer:
         total = 0.0
         for part in self._draw_batch():
             loss = self._loss(part) / config.batch_size
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
         self.optimizer.step()

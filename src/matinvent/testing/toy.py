@@ -89,7 +89,7 @@ class ToyGenerator(nn.Module):
         """Standardised log lattice parameter and element; Failure for anything but a toy crystal."""
         return [_encode(structure) for structure in structures]
 
-    def size(self, item: tuple[float, int]) -> int:
+    def size(self, item: tuple[float, int]) -> int:  # noqa: ARG002 (part of the protocol)
         """Every toy crystal has one atom."""
         return 1
 
@@ -124,7 +124,7 @@ class ToyGenerator(nn.Module):
         return (prediction.x - reference.x) ** 2 + categorical.clamp(min=0) * noisy.masked
 
 
-def make_generator(config: GeneratorConfig) -> ToyGenerator:
+def make_generator(_config: GeneratorConfig) -> ToyGenerator:
     """Factory for ``generator.prior: matinvent.testing.toy:make_generator``."""
     return ToyGenerator()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +37,7 @@ def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = Non
     }
     temporary = path.with_name(path.name + ".part")
     save_file(tensors, temporary, metadata=header)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> DiffCSP:

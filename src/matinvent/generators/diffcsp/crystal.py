@@ -50,10 +50,12 @@ def encode_structure(structure: Structure, max_atoms: int, symmetric: bool = Tru
     problem = _unusable(structure)
     if problem:
         return problem
-    cell = moyopy.Cell(structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), list(structure.atomic_numbers))
+    cell = moyopy.Cell(
+        structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), list(structure.atomic_numbers)
+    )
     try:
         symmetry = moyopy.MoyoDataset(cell, symprec=SYMPREC)
-    except Exception as error:  # moyopy raises plain exceptions of several types for odd cells
+    except ValueError as error:  # what moyopy raises for degenerate or overlapping cells
         return Failure("symmetry", f"no symmetry found: {error}")
     numbers = np.array(symmetry.prim_std_cell.numbers)
     if len(numbers) > max_atoms:
@@ -202,7 +204,7 @@ def collate(crystals: Sequence[Crystal]) -> CrystalBatch:
     n = max(c.template.n_atoms for c in crystals)
     o = max(c.template.n_orbits for c in crystals)
     f32 = np.float32
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "species": np.zeros((size, o), np.int64),
         "parameters": np.zeros((size, o, 3), f32),
         "lattice": np.zeros((size, N_COORDS), f32),

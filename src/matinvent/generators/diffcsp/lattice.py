@@ -48,9 +48,7 @@ def lattice_to_coords(conventional: np.ndarray) -> np.ndarray:
     eigenvalues, vectors = np.linalg.eigh(conventional @ conventional.T)
     strain = vectors @ np.diag(0.5 * np.log(eigenvalues)) @ vectors.T
     a, b, c = np.diag(strain)
-    return np.array(
-        [strain[0, 1], strain[0, 2], strain[1, 2], (a - b) / 2, (a + b - 2 * c) / 6, (a + b + c) / 3]
-    )
+    return np.array([strain[0, 1], strain[0, 2], strain[1, 2], (a - b) / 2, (a + b - 2 * c) / 6, (a + b + c) / 3])
 
 
 def fixed_coords(family: int) -> np.ndarray:

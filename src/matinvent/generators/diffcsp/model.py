@@ -11,19 +11,31 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from pymatgen.core import Structure
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import Crystal, CrystalBatch, collate, encode_structure
 from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
 from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.network import MASKED, Denoiser, NetworkConfig, NetworkInput
-from matinvent.generators.diffcsp.noise import SIGMA_MAX, SIGMA_MIN, ScoreScale, sigma, signal, signal_loss_rate, wrapped_score
+from matinvent.generators.diffcsp.noise import (
+    SIGMA_MAX,
+    SIGMA_MIN,
+    ScoreScale,
+    sigma,
+    signal,
+    signal_loss_rate,
+    wrapped_score,
+)
 from matinvent.generators.diffcsp.sampler import STABLE, SamplerConfig, sample
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 
 @dataclass(frozen=True, eq=False)
 class NoisyBatch:
@@ -215,7 +227,7 @@ class DiffCSP(nn.Module):
         batch = noisy.clean
         lattice = _mean((prediction.velocity - noisy.velocity) ** 2, batch.lattice_free)
         coordinates = _mean((prediction.score - noisy.score) ** 2, batch.orbit_free)
-        entropy = F.cross_entropy(prediction.logits.transpose(1, 2), batch.species, reduction="none")
+        entropy = cross_entropy(prediction.logits.transpose(1, 2), batch.species, reduction="none")
         return lattice + coordinates + _mean(entropy, noisy.masked)
 
     def divergence(
@@ -235,9 +247,7 @@ class DiffCSP(nn.Module):
         if kind == "paper":
             probability = ((log_p.exp() - log_q.exp()) ** 2).sum(-1)
             return (
-                _mean(velocity, batch.lattice_free)
-                + _mean(score, batch.orbit_free)
-                + _mean(probability, noisy.masked)
+                _mean(velocity, batch.lattice_free) + _mean(score, batch.orbit_free) + _mean(probability, noisy.masked)
             )
         categorical = ((log_p.exp() * (log_p - log_q)).sum(-1) * noisy.masked).sum(1).clamp(min=0) / noisy.t
         scale = self.score_scale(noisy.t)

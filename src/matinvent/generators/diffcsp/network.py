@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from pymatgen.core import Element
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import silu
 
 from matinvent.generators.diffcsp.crystal import MAX_Z, CrystalBatch
 from matinvent.generators.diffcsp.lattice import FAMILIES, N_COORDS
@@ -71,9 +71,7 @@ class InteractionLayer(nn.Module):
         self.sender = nn.Linear(hidden, edge, bias=False)
         self.geometry = nn.Linear(edge, edge, bias=False)
         self.message = nn.Linear(edge, edge)
-        self.update = nn.Sequential(
-            nn.Linear(hidden + edge, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
-        )
+        self.update = nn.Sequential(nn.Linear(hidden + edge, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.condition = nn.Linear(hidden, hidden)
 
     def forward(
@@ -82,7 +80,7 @@ class InteractionLayer(nn.Module):
         """Nodes (B, N, H), edges (B, N, N, E), context (B, H), averaging weight (B, 1, N, 1)."""
         x = self.norm(nodes) + self.condition(context)[:, None]
         pair = self.receiver(x)[:, :, None] + self.sender(x)[:, None] + self.geometry(edges)
-        message = F.silu(self.message(F.silu(pair)))
+        message = silu(self.message(silu(pair)))
         received = (message * weight).sum(2)
         return nodes + self.update(torch.cat([x, received], -1)), message
 
@@ -99,7 +97,7 @@ class Denoiser(nn.Module):
         hidden = config.hidden
         self.config = config
         #: Matrix products in bfloat16: 1.7x faster training where the CPU or GPU supports it.
-        self.half = False
+        self.bfloat16_products = False
         self.species = nn.Embedding(MAX_Z + 1, hidden)
         self.group = nn.Embedding(19, hidden)
         self.period = nn.Embedding(10, hidden)
@@ -129,8 +127,8 @@ class Denoiser(nn.Module):
         difference = wrap(seen.positions[:, None] - seen.positions[:, :, None])
         geometry, sines = self._pair_geometry(difference, seen.metric)
         weight = (batch.atom_mask / batch.n_atoms[:, None])[:, None, :, None]
-        with torch.autocast(seen.t.device.type, torch.bfloat16, enabled=self.half):
-            edges = F.silu(self.edge(geometry))
+        with torch.autocast(seen.t.device.type, torch.bfloat16, enabled=self.bfloat16_products):
+            edges = silu(self.edge(geometry))
             for layer in self.layers:
                 nodes, message = layer(nodes, edges, context, weight)
         nodes, message = self.norm(nodes.float()), message.float()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from pymatgen.core import Structure
 
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import Crystal, CrystalBatch, collate, decode_structure
@@ -22,6 +22,8 @@ from matinvent.generators.diffcsp.noise import sigma, signal
 from matinvent.generators.diffcsp.template import SymmetryTemplate
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from matinvent.generators.diffcsp.model import DiffCSP, Prediction
 
 #: Energy-above-hull class of stable crystals, the one that generation asks for.
@@ -194,8 +196,6 @@ def _langevin_step(
 
 def _blank(template: SymmetryTemplate) -> Crystal:
     """A crystal of which only the template counts."""
-    import numpy as np
-
     orbits = template.n_orbits
     return Crystal(template, np.ones(orbits, dtype=int), np.zeros((orbits, 3)), np.zeros(N_COORDS))
 

@@ -1,0 +1,34 @@
+"""``matinvent pretrain``: a prior from a user's own crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from matinvent.cli.output import console, progress_bar
+
+
+def pretrain(
+    data: Annotated[
+        Path, typer.Option(help="Folder with mp_structures.parquet, mp_energies.parquet and mp_labels.parquet.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write, NAME.safetensors.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of pretraining settings.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall time of the optimisation.")] = None,
+) -> None:
+    """Train a diffusion prior on known crystals.
+
+    [bold]Example[/bold]
+    $ matinvent pretrain --data crystals/ --minutes 60 --output my-prior.safetensors
+    $ matinvent run density --set generator.prior=my-prior.safetensors
+    """
+    from matinvent.priors.pretrain import load_pretrain_config
+    from matinvent.priors.pretrain import pretrain as train
+
+    settings = load_pretrain_config(config, minutes)
+    out = console()
+    with progress_bar("pretraining") as progress:
+        path = train(settings, data, output, lambda line: out.print(line, highlight=False, markup=False), progress)
+    out.print(f"Prior: {path}   model card: {path.with_suffix('.md')}", soft_wrap=True, highlight=False)

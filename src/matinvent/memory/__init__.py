@@ -1,0 +1,1 @@
+"""What a campaign remembers: every candidate, the best ones to learn again, how often it met a composition."""

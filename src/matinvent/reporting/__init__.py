@@ -1,0 +1,1 @@
+"""What a campaign tells people and files: events, console, metric sinks, summary."""

@@ -1,0 +1,1 @@
+"""Which generated crystals are worth an evaluation: valid, relaxed, stable, unique, novel."""

@@ -1,0 +1,202 @@
+"""The screening of a batch: valid -> relaxed -> stable -> unique -> novel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from matinvent.candidate import Candidate, Fate
+from matinvent.errors import ConfigError, Failure
+from matinvent.screening.matching import Catalogue, identify
+from matinvent.screening.neighbors import Crystal
+from matinvent.screening.pooled_relaxer import potential_name
+from matinvent.screening.reference import ReferenceSet
+from matinvent.screening.relaxation import Relaxation, Relaxer, make_relaxer
+from matinvent.screening.validity import check_geometry, check_validity
+
+if TYPE_CHECKING:
+    from matinvent.config import ScreeningConfig
+
+Progress = Callable[[float], None]
+
+#: Smallest number of crystals relaxed before survivors are counted again.
+_SMALLEST_CHUNK = 16
+
+#: No real compound lies this far (eV/atom) below the hull; a potential that says so is out of its domain.
+_IMPLAUSIBLE = -1.0
+
+
+class Screener:
+    """Decides which candidates are worth a property evaluation.
+
+    Args:
+        config: what is asked of a crystal.
+        relaxer: replaces the relaxer that the configuration names (the screener closes it).
+        reference: replaces the reference set that the configuration names.
+
+    Raises:
+        ConfigError: the potential cannot be loaded, or the reference energies are not its own.
+        InputError: the reference set cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: ScreeningConfig,
+        *,
+        relaxer: Relaxer | None = None,
+        reference: ReferenceSet | None = None,
+    ) -> None:
+        self._config = config
+        self._needs_energy = config.enabled and (config.relaxation.enabled or config.stability)
+        needs_reference = config.enabled and (config.stability or config.novelty)
+        self._reference = (reference or ReferenceSet.load(config.reference)) if needs_reference else None
+        if self._reference is not None and config.stability:
+            potential = relaxer.potential if relaxer else potential_name(config.relaxation)
+            _require_same_scale(potential, self._reference.potential, config.reference)
+        self._relaxer = relaxer
+        if self._relaxer is None and self._needs_energy:
+            self._relaxer = make_relaxer(config.relaxation, config.workers)
+
+    def screen(self, candidates: Sequence[Candidate], wanted: int, progress: Progress | None = None) -> list[Candidate]:
+        """Give candidates their fates and return the survivors, in the given order.
+
+        Validity is checked for all. The rest of the screening goes through the valid ones in order,
+        a chunk at a time, and stops once ``wanted`` survivors are found (unless ``exhaustive``);
+        whoever was not reached keeps the fate ``GENERATED``. The last chunk may yield more
+        survivors than wanted. Uniqueness is within this call.
+
+        Args:
+            candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
+            wanted: survivors needed.
+            progress: called with the finished share in (0, 1].
+        """
+        waiting = [candidate for candidate in candidates if self._is_valid(candidate)]
+        if not self._config.enabled:
+            survivors = [_survive(candidate) for candidate in waiting]
+        else:
+            survivors = self._search(waiting, wanted, progress)
+        if progress is not None:
+            progress(1.0)
+        return survivors
+
+    def close(self) -> None:
+        """Stop the relaxation processes."""
+        if self._relaxer is not None:
+            self._relaxer.close()
+
+    def _search(self, waiting: list[Candidate], wanted: int, progress: Progress | None) -> list[Candidate]:
+        """Screen chunk after chunk until there are enough survivors."""
+        survivors: list[Candidate] = []
+        seen = Catalogue()
+        done = 0
+        while done < len(waiting) and (self._config.exhaustive or len(survivors) < wanted):
+            missing = len(waiting) if self._config.exhaustive else wanted - len(survivors)
+            chunk = waiting[done : done + max(_SMALLEST_CHUNK, 2 * missing)]
+            relaxed = self._relax(chunk, _part(progress, done, len(chunk), len(waiting)))
+            survivors += [_survive(candidate) for candidate in relaxed if self._passes(candidate, seen)]
+            done += len(chunk)
+        for candidate in waiting[done:]:
+            candidate.reason = "not screened: enough survivors"
+        return survivors
+
+    def _is_valid(self, candidate: Candidate) -> bool:
+        if candidate.fate is not Fate.GENERATED or candidate.structure is None:
+            return False
+        failure = check_validity(candidate.structure, self._config.validity)
+        if failure is not None:
+            candidate.reject(Fate.INVALID, str(failure))
+        return failure is None
+
+    def _relax(self, chunk: list[Candidate], progress: Progress | None) -> list[Candidate]:
+        """Fill in energies and relaxed crystals; returns the candidates that came through."""
+        if not self._needs_energy or self._relaxer is None:
+            return chunk
+        structures = [candidate.structure for candidate in chunk if candidate.structure is not None]
+        outcomes = self._relaxer.relax(structures, progress)
+        return [
+            candidate
+            for candidate, outcome in zip(chunk, outcomes, strict=True)
+            if self._accept_relaxation(candidate, outcome)
+        ]
+
+    def _accept_relaxation(self, candidate: Candidate, outcome: Relaxation | Failure) -> bool:
+        if isinstance(outcome, Failure):
+            candidate.reject(Fate.RELAX_FAILED, str(outcome))
+            return False
+        candidate.energy_per_atom = outcome.energy_per_atom
+        if not self._config.relaxation.enabled:
+            return True
+        candidate.relaxed = outcome.structure
+        candidate.rmsd = outcome.rmsd
+        candidate.relax_steps = outcome.steps
+        candidate.converged = outcome.converged
+        defect = check_geometry(Crystal.from_structure(outcome.structure), self._config.validity)
+        if defect is not None:
+            candidate.reject(Fate.RELAX_FAILED, f"after relaxation: {defect}")
+        return defect is None
+
+    def _passes(self, candidate: Candidate, seen: Catalogue) -> bool:
+        """Whether a relaxed crystal is stable, unique and novel."""
+        return self._is_stable(candidate) and self._is_new(candidate, seen)
+
+    def _is_stable(self, candidate: Candidate) -> bool:
+        if not self._config.stability or self._reference is None:
+            return True
+        assert candidate.final is not None
+        assert candidate.energy_per_atom is not None
+        result = self._reference.hull.energy_above_hull(candidate.final.composition, candidate.energy_per_atom)
+        if isinstance(result, Failure):
+            candidate.reject(Fate.UNSTABLE, str(result))
+            return False
+        candidate.e_above_hull = result.e_above_hull
+        if result.e_above_hull < _IMPLAUSIBLE:
+            reason = f"implausible energy, {result.e_above_hull:.2f} eV/atom above the hull"
+            candidate.reject(Fate.RELAX_FAILED, reason)
+            return False
+        if result.e_above_hull >= self._config.max_e_above_hull:
+            phases = ", ".join(f"{share:.2f} {phase}" for phase, share in result.decomposition.items())
+            candidate.reject(Fate.UNSTABLE, f"{result.e_above_hull:.3f} eV/atom above {phases}")
+            return False
+        return True
+
+    def _is_new(self, candidate: Candidate, seen: Catalogue) -> bool:
+        """Unlike every earlier stable crystal of the batch, and unlike every known one."""
+        if not (self._config.uniqueness or self._config.novelty):
+            return True
+        assert candidate.final is not None
+        identity = identify(candidate.final)
+        if isinstance(identity, Failure):
+            candidate.reject(Fate.INVALID, str(identity))
+            return False
+        if self._config.uniqueness:
+            twin = seen.find(identity)
+            if twin is not None:
+                candidate.reject(Fate.DUPLICATE, f"same crystal as number {twin} of this batch")
+                return False
+            seen.add(identity, str(candidate.index))
+        known = self._reference.match(identity) if self._config.novelty and self._reference else None
+        if known is not None:
+            candidate.reject(Fate.KNOWN, f"same crystal as {known}")
+        return known is None
+
+
+def _survive(candidate: Candidate) -> Candidate:
+    candidate.fate = Fate.SURVIVED
+    candidate.reason = ""
+    return candidate
+
+
+def _part(progress: Progress | None, done: int, size: int, total: int) -> Progress | None:
+    """Progress of a chunk as progress of the whole."""
+    if progress is None:
+        return None
+    return lambda share: progress((done + share * size) / total)
+
+
+def _require_same_scale(potential: str, reference: str, source: str) -> None:
+    """Energies of two potentials must never meet on one hull."""
+    if potential != reference:
+        raise ConfigError(
+            f"screening.reference: '{source}' holds energies of {reference}, but crystals are relaxed with "
+            f"{potential}; build a reference with that potential (`matinvent reference build`) or set screening.stability: false"
+        )

@@ -1,0 +1,121 @@
+"""The whole loop in the toy world: it learns, repeats itself, and continues after any death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.integration.toy_world import TOY, fingerprint, run_toy, toy_config
+
+from matinvent.campaign import Campaign, load_agent
+from matinvent.candidate import Fate
+from matinvent.errors import CheckpointError, ConfigError
+from matinvent.memory.ledger import Ledger
+
+
+def test_the_reward_at_least_doubles(tmp_path):
+    _, reports = run_toy(tmp_path / "run", "iterations=12")
+    rewards = [r.metrics["reward_mean"] for r in reports]
+    assert statistics.fmean(rewards[-3:]) >= 2 * statistics.fmean(rewards[:3])
+    assert statistics.fmean(rewards[-3:]) > 0.7
+
+
+def test_equal_seeds_give_equal_campaigns_and_others_do_not(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run_toy(tmp_path / name, f"seed={seed}", "iterations=3")
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+    assert fingerprint(tmp_path / "a")["rows"] != fingerprint(tmp_path / "c")["rows"]
+
+
+def test_every_candidate_has_a_fate_in_the_ledger(tmp_path):
+    campaign, reports = run_toy(tmp_path / "run", "iterations=3")
+    candidates = Ledger(tmp_path / "run" / "ledger.db").candidates()
+    assert len(candidates) == 3 * 32
+    assert campaign.evaluations == 3 * 16
+    assert sum(c.fate is Fate.SCORED for c in candidates) == sum(r.funnel["scored"] for r in reports)
+    assert all(c.reason for c in candidates if c.fate is not Fate.SCORED)
+    assert all((c.reward is not None) == (c.fate is Fate.SCORED) for c in candidates)
+
+
+def test_a_run_directory_is_never_overwritten(tmp_path):
+    run_toy(tmp_path / "run", "iterations=1")
+    before = fingerprint(tmp_path / "run")
+    with pytest.raises(ConfigError, match="never overwritten"):
+        Campaign.start(toy_config(), tmp_path / "run")
+    assert fingerprint(tmp_path / "run") == before
+
+
+def test_a_campaign_that_cannot_start_leaves_nothing_behind(tmp_path):
+    with pytest.raises(ConfigError, match="no-such-prior"):
+        Campaign.start(toy_config("generator.prior=no-such-prior"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_a_run_directory_can_be_resumed(tmp_path):
+    with pytest.raises(CheckpointError, match="not a run directory"):
+        Campaign.resume(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run_toy(tmp_path / "run", "iterations=2")
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    (newest / "weights.pt").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=newest.name):
+        Campaign.resume(tmp_path / "run")
+
+
+def test_stop_rules_end_a_campaign_early(tmp_path):
+    campaign, reports = run_toy(tmp_path / "a", "stop.max_evaluations=40")
+    assert campaign.evaluations == 48
+    assert len(reports) == 3
+    _, reports = run_toy(tmp_path / "b", "stop.mean_reward=0.5", "iterations=30")
+    assert reports[-1].metrics["reward_mean"] >= 0.5
+    assert len(reports) < 30
+
+
+def test_the_agent_of_a_run_can_be_loaded(tmp_path):
+    campaign, _ = run_toy(tmp_path / "run", "iterations=2")
+    agent = load_agent(tmp_path / "run")
+    for name, value in campaign.agent.state_dict().items():
+        assert value.equal(agent.state_dict()[name])
+
+
+def start_process(arguments, folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "matinvent", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_checkpoints(directory: Path, process, at_least: int):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        if len(list(directory.glob("checkpoints/iteration-*"))) >= at_least:
+            return
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "delay"), [(signal.SIGKILL, 0.0), (signal.SIGKILL, 0.37), (signal.SIGTERM, 0.1)])
+def test_a_killed_campaign_continues_as_if_nothing_had_happened(tmp_path, number, delay):
+    config = tmp_path / "toy.yaml"
+    config.write_text(yaml.safe_dump({**TOY, "iterations": 12, "seed": 5}))
+    run_toy(tmp_path / "whole", "iterations=12", "seed=5")
+    process = start_process(["run", config, "--output", "killed"], tmp_path)
+    wait_for_checkpoints(tmp_path / "killed", process, 2)
+    time.sleep(delay)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    if number == signal.SIGTERM and process.returncode != 0:
+        assert "resume" in output
+    finished = start_process(["resume", "killed"], tmp_path)
+    output, _ = finished.communicate(timeout=120)
+    assert finished.returncode == 0, output
+    assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "whole")
