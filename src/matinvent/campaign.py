@@ -205,7 +205,7 @@ class Campaign:
         return candidate.final if self.config.learning.learn_from == "relaxed" else candidate.structure
 
     def remember(self, candidates: list[Candidate], learned: LearningReport | None) -> IterationReport:
-        """Record everything, save a checkpoint, and tell the callbacks."""
+        """Record everything, tell the callbacks, and save a checkpoint."""
         for candidate in candidates:
             lesson = self._lesson(candidate)
             if candidate.fate is Fate.SCORED and lesson is not None and candidate.reward is not None:
@@ -224,10 +224,11 @@ class Campaign:
             best=self.best,
             notes=tuple(self._notes),
         )
-        self.iteration += 1
-        self._save()
+        # Before the checkpoint: what listeners wrote for an iteration without one is dropped on resume.
         for callback in self.callbacks:
             callback.on_iteration(report)
+        self.iteration += 1
+        self._save()
         return report
 
     def _stop_rule(self, report: IterationReport) -> str:

@@ -6,8 +6,9 @@ all; a run directory is never taken over by a second campaign.
 
 from __future__ import annotations
 
+import io
 import json
-import pickle
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,7 @@ class RunDirectory:
         Raises:
             ConfigError: the directory exists and is not empty.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ConfigError(
-                f"{path}: exists already and is never overwritten; continue it with "
-                f"'matinvent resume {path}' or choose another --output"
-            )
+        ensure_free(path)
         directory = cls(path)
         directory.checkpoints.mkdir(parents=True)
         directory.config_file.write_text(config.to_yaml(), encoding="utf-8")
@@ -83,8 +80,10 @@ class RunDirectory:
         temporary = self.checkpoints / f".{final.name}.part"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        torch.save(weights, temporary / "weights.pt")
-        (temporary / "memory.json").write_text(json.dumps(memory), encoding="utf-8")
+        buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError; plain files as the OSError it is
+        torch.save(weights, buffer)
+        _write(temporary / "weights.pt", buffer.getvalue())
+        _write(temporary / "memory.json", json.dumps(memory).encode())
         shutil.rmtree(final, ignore_errors=True)
         temporary.replace(final)
         for old in self._saved()[:-_KEPT]:
@@ -105,12 +104,33 @@ class RunDirectory:
         try:
             weights = torch.load(newest / "weights.pt", map_location="cpu", weights_only=True)
             memory = json.loads((newest / "memory.json").read_text(encoding="utf-8"))
-        except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        except Exception as error:  # noqa: BLE001 - for damaged files torch raises whatever its unpickler meets
             raise CheckpointError(
-                f"{newest}: checkpoint is damaged ({error}); delete that folder to resume from the one before"
+                f"{newest}: checkpoint is damaged ({type(error).__name__}); delete that folder to resume from the one before"
             ) from None
         return int(newest.name.removeprefix(_PREFIX)), weights, memory
 
     def _saved(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         return sorted(self.checkpoints.glob(f"{_PREFIX}[0-9]*"))
+
+
+def ensure_free(path: Path) -> None:
+    """Refuse a place where something is already.
+
+    Raises:
+        ConfigError: the path is a file or a directory that is not empty.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(
+            f"{path}: exists already and is never overwritten; continue it with "
+            f"'matinvent resume {path}' or choose another --output"
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

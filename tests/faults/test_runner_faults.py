@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,49 @@ def test_hung_threads_of_a_users_pool_do_not_starve_the_other_items():
     with Runner(factory, timeout=0.5) as runner:
         assert kinds(runner.map(task, range(5))) == ["timeout", "timeout", 2, 3, 4]
     release.set()
+
+
+class Cluster(Executor):
+    """A remote executor: of its first incarnation one task hangs, and the others are cancelled when it is let go."""
+
+    incarnations = 0
+
+    def __init__(self) -> None:
+        Cluster.incarnations += 1
+        self.first = Cluster.incarnations == 1
+        self.pending: list[Future[object]] = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future[object] = Future()
+        self.pending.append(future)
+        if not self.first:
+            future.set_result(fn(*args, **kwargs))
+        elif len(self.pending) == 1:
+            future.set_running_or_notify_cancel()
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        for future in self.pending:
+            future.cancel()
+
+
+def test_tasks_cancelled_together_with_a_hung_one_run_again():
+    Cluster.incarnations = 0
+    with Runner(Cluster, timeout=0.2, workers=3) as runner:
+        assert kinds(runner.map(work, [("ok", 0), ("ok", 1), ("ok", 2), ("ok", 3)])) == ["timeout", 1, 2, 3]
+
+
+def test_an_executor_that_cancels_on_its_own_gives_failures_not_an_endless_loop():
+    class Refusing(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            future: Future[object] = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with Runner(Refusing, retries=2) as runner:
+        (result,) = runner.map(work, [("ok", 0)])
+    assert result == Failure("error", "cancelled by its executor (3 attempts)")
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

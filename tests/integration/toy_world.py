@@ -58,7 +58,7 @@ def run_toy(directory: Path, *overrides: str) -> tuple[Campaign, list[IterationR
 def fingerprint(directory: Path) -> dict[str, Any]:
     """Everything that must be equal for equal campaigns: ledger, metrics, weights, memory."""
     with ase.db.connect(directory / "ledger.db") as ledger:
-        rows = [(row.id, row.key_value_pairs, row.data, row.toatoms().todict()) for row in ledger.select(sort="id")]
+        rows = [(row.key_value_pairs, row.data, row.toatoms().todict()) for row in ledger.select(sort="id")]
     saved = RunDirectory(directory).load()
     assert saved is not None
     iteration, weights, memory = saved

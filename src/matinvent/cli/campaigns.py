@@ -38,6 +38,7 @@ def run(
     $ matinvent run density --dry-run > mine.yaml
     $ matinvent run mine.yaml
     """
+    from matinvent.run_directory import ensure_free
     from matinvent.tasks import load_task
 
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
@@ -46,6 +47,7 @@ def run(
         typer.echo(config.to_yaml(), nl=False)
         return
     directory = output or next_directory(Path("runs"), config.name)
+    ensure_free(directory)  # before the seconds that loading torch takes
 
     def start(callbacks: Sequence[Callback]) -> Campaign:
         from matinvent.campaign import Campaign

@@ -79,7 +79,9 @@ class Evaluator(Protocol):
         ...
 
 
-def evaluate_each(function: Callable[[Structure], Values | Failure], structures: Sequence[Structure]) -> list[Values | Failure]:
+def evaluate_each(
+    function: Callable[[Structure], Values | Failure], structures: Sequence[Structure]
+) -> list[Values | Failure]:
     """Apply a function of one crystal to each; an exception becomes the failure of that crystal."""
     return [_guarded(function, structure) for structure in structures]
 

@@ -48,7 +48,9 @@ def create(name: str, params: Mapping[str, Any]) -> Evaluator:
         raise ConfigError(f"property '{name}' with params {dict(params)}: {type(error).__name__}: {error}") from error
     missing = [part for part in ("properties", "version", "params", "evaluate") if not hasattr(evaluator, part)]
     if missing:
-        raise ConfigError(f"property '{name}': {type(evaluator).__name__} is no evaluator, it lacks {', '.join(missing)}")
+        raise ConfigError(
+            f"property '{name}': {type(evaluator).__name__} is no evaluator, it lacks {', '.join(missing)}"
+        )
     declared(name, evaluator)
     return cast("Evaluator", evaluator)
 

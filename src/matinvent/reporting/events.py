@@ -70,7 +70,7 @@ class Callback:
         """A stage (sample, screen, evaluate, learn) of an iteration is ``done`` in [0, 1]."""
 
     def on_iteration(self, report: IterationReport) -> None:
-        """An iteration has ended and its checkpoint is on disk."""
+        """An iteration has ended; its checkpoint is written next, and a resumed campaign may repeat it."""
 
     def on_end(self, summary: CampaignSummary) -> None:
         """The campaign has ended or was interrupted."""

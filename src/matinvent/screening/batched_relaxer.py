@@ -1,14 +1,15 @@
-"""CHGNet relaxation of many crystals at once, in one process."""
+"""Relaxation of many crystals at once, in one process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinvent.errors import Failure
-from matinvent.screening.chgnet import ChgnetEvaluator, Evaluation
 from matinvent.screening.fire import Fire, residual
 from matinvent.screening.neighbors import Crystal
+from matinvent.screening.potential import Evaluation, Potential
 from matinvent.screening.relaxation import (
     Progress,
     Relaxation,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BatchedRelaxer:
-    """FIRE on many crystals at once with CHGNet, in this process.
+    """FIRE on many crystals at once, in this process.
 
     Every crystal keeps its own optimizer state; who is done leaves the batch and the next one
     enters, so that the batch stays full. The sequence of batches depends on the input alone:
@@ -39,7 +40,7 @@ class BatchedRelaxer:
 
     def __init__(
         self,
-        evaluator: ChgnetEvaluator,
+        evaluator: Potential,
         *,
         fmax: float,
         max_steps: int,
@@ -65,16 +66,17 @@ class BatchedRelaxer:
                 starts[index] = start
         waiting = list(starts)[::-1]
         active: dict[int, Fire] = {}
-        while waiting or active:
-            self._fill(active, waiting, starts)
-            crystals = [fire.crystal for fire in active.values()]
-            for (index, fire), outcome in zip(list(active.items()), self._evaluator.evaluate(crystals), strict=True):
-                result = self._advance(structures[index], starts[index], fire, outcome)
-                if result is not None:
-                    results[index] = result
-                    del active[index]
-            if progress is not None:
-                progress(1 - (len(waiting) + len(active)) / len(structures))
+        with one_thread():
+            while waiting or active:
+                self._fill(active, waiting, starts)
+                outcomes = self._evaluator.evaluate([fire.crystal for fire in active.values()])
+                for (index, fire), outcome in zip(list(active.items()), outcomes, strict=True):
+                    result = self._advance(structures[index], starts[index], fire, outcome)
+                    if result is not None:
+                        results[index] = result
+                        del active[index]
+                if progress is not None:
+                    progress(1 - (len(waiting) + len(active)) / len(structures))
         return results
 
     def close(self) -> None:
@@ -110,3 +112,16 @@ class BatchedRelaxer:
             max_force=force,
             rmsd=displacement(start, fire.crystal),
         )
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: on tensors this small more threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from matinvent.errors import Failure
 from matinvent.screening.neighbors import Crystal, Neighbors, cell_defect, find_neighbors
+from matinvent.screening.potential import Evaluation
 
 if TYPE_CHECKING:
     import torch
@@ -29,21 +29,6 @@ MAX_ATOMIC_NUMBER = 94
 
 #: Bond pairs per atom beyond which a crystal is too crowded to be evaluated (diamond has 272).
 MAX_ANGLES_PER_ATOM = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a potential says about one crystal.
-
-    Attributes:
-        energy: potential energy of the cell (eV).
-        forces: forces on the atoms, shape (N, 3), eV/A.
-        stress: Cauchy stress, shape (3, 3), eV/A^3; positive on the diagonal under tension.
-    """
-
-    energy: float
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64]
 
 
 class ChgnetEvaluator:

@@ -17,7 +17,7 @@ from matinvent.screening.neighbors import Crystal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from matinvent.screening.chgnet import Evaluation
+    from matinvent.screening.potential import Evaluation
 
 # Bolder than ASE's settings (0.1, 1.0, 5, 1.1, 0.1): on 24 perturbed crystals the same minima in 20
 # instead of 29 steps (CHGNet, fmax 0.1 eV/A). Masses are 1, hence time in A / sqrt(eV).

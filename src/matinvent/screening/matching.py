@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Crystals of one composition are the same when their fingerprints differ by less than this. Calibrated
 #: against pymatgen's StructureMatcher, see the card of the shipped reference set.
-THRESHOLD = 0.045
+THRESHOLD = 0.06
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,6 @@ def potential_name(config: RelaxationConfig) -> str:
 @lru_cache(maxsize=1)
 def _worker_relaxer(config: RelaxationConfig) -> Relaxer:
     """Loaded once per worker process: reading a potential takes seconds."""
-    import torch
-
-    torch.set_num_threads(1)  # the script that started the campaign may have imported torch in the worker before
     return local_relaxer(config)
 
 

@@ -198,5 +198,6 @@ def _require_same_scale(potential: str, reference: str, source: str) -> None:
     if potential != reference:
         raise ConfigError(
             f"screening.reference: '{source}' holds energies of {reference}, but crystals are relaxed with "
-            f"{potential}; build a reference with that potential (`matinvent reference build`) or set screening.stability: false"
+            f"{potential}; build a reference with that potential (`matinvent reference build`) or set "
+            "screening.stability: false"
         )

@@ -1,0 +1,140 @@
+"""Contract check for evaluators: run it in the tests of your own."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from matinvent.errors import EvaluationError, Failure
+from matinvent.properties.evaluator import Evaluator, PropertyInfo
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Results = list[Mapping[str, float] | Failure]
+
+
+def check_evaluator(evaluator: Evaluator, structures: Sequence[Structure], rtol: float = 1e-4) -> None:
+    """Check that an evaluator keeps the promises of :class:`matinvent.properties.evaluator.Evaluator`.
+
+    It declares itself completely; gives one result per structure, in order; gives every declared property as a
+    finite number within its bounds, or a Failure; gives the same again; does not depend on what else is in the
+    batch; leaves its input as it is; and survives crystals it can make nothing of.
+
+    Args:
+        evaluator: what to check.
+        structures: at least two different crystals, at least one of which can be evaluated.
+        rtol: largest relative difference between results of one crystal in different batches.
+
+    Raises:
+        EvaluationError: a promise is broken; the message says which.
+    """
+    if len(structures) < 2:
+        raise EvaluationError("check_evaluator needs at least two structures")
+    _check_declaration(evaluator)
+    before = [structure.as_dict() for structure in structures]
+    results = _run(evaluator, structures, "the structures")
+    _demand([structure.as_dict() for structure in structures] == before, "evaluate() changes its input structures")
+    for number, result in enumerate(results):
+        _check_result(result, evaluator.properties, f"structure {number}")
+    _demand(any(isinstance(r, Mapping) for r in results), f"every structure failed, e.g. {results[0]}")
+    _check_repeatable(evaluator, structures, results, rtol)
+    _check_survival(evaluator, structures, results, rtol)
+
+
+def _check_declaration(evaluator: Evaluator) -> None:
+    infos = evaluator.properties
+    _demand(
+        isinstance(infos, tuple) and len(infos) > 0 and all(isinstance(info, PropertyInfo) for info in infos),
+        "'properties' must be a non-empty tuple of PropertyInfo",
+    )
+    _demand(len({info.name for info in infos}) == len(infos), "'properties' declares a name twice")
+    for info in infos:
+        _demand(all([info.unit, info.description, info.source]), f"{info.name}: unit, description or source is empty")
+    _demand(isinstance(evaluator.version, str) and bool(evaluator.version), "'version' must be a non-empty string")
+    try:
+        json.dumps(dict(evaluator.params), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(f"'params' must be a mapping of JSON values: {error}") from None
+
+
+def _check_result(result: object, infos: Sequence[PropertyInfo], where: str) -> None:
+    if isinstance(result, Failure):
+        _demand(bool(result.kind) and bool(result.reason), f"{where}: a Failure needs a kind and a reason")
+        return
+    _demand(isinstance(result, Mapping), f"{where}: got {type(result).__name__}, not a mapping or a Failure")
+    assert isinstance(result, Mapping)
+    names = {info.name for info in infos}
+    _demand(result.keys() == names, f"{where}: got {sorted(result)}, declared are {sorted(names)}")
+    for info in infos:
+        _check_value(result[info.name], info, where)
+
+
+def _check_value(value: object, info: PropertyInfo, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float | numbers.Real):
+        raise EvaluationError(f"{where}: {info.name} is a {type(value).__name__}, not a real number")
+    value = float(value)
+    _demand(math.isfinite(value), f"{where}: {info.name} is {value}; return a Failure instead")
+    lower, upper = info.bounds
+    _demand(lower <= value <= upper, f"{where}: {info.name} is {value}, outside its bounds {info.bounds}")
+
+
+def _check_repeatable(evaluator: Evaluator, structures: Sequence[Structure], results: Results, rtol: float) -> None:
+    """The same again exactly; in another order, alone and in no company up to rounding."""
+    again = _run(evaluator, structures, "the structures again")
+    _demand(all(_same(a, b, 0.0) for a, b in zip(results, again, strict=True)), "a second call gives other results")
+    reverse = _run(evaluator, structures[::-1], "the structures in reverse")[::-1]
+    for number, (one, other) in enumerate(zip(results, reverse, strict=True)):
+        _demand(_same(one, other, rtol), f"structure {number}: {one} became {other} in another order")
+    (alone,) = _run(evaluator, structures[:1], "one structure")
+    _demand(_same(results[0], alone, rtol), f"structure 0: {results[0]} became {alone} on its own")
+    _run(evaluator, [], "no structures")
+
+
+def _check_survival(evaluator: Evaluator, structures: Sequence[Structure], results: Results, rtol: float) -> None:
+    """Crystals that few methods can treat must not disturb their neighbours."""
+    awkward = _awkward()
+    mixed = [item for pair in zip(awkward, structures, strict=False) for item in pair]
+    found = _run(evaluator, mixed, "awkward crystals among the structures")
+    for number, result in enumerate(found[0::2]):
+        _check_result(result, evaluator.properties, f"awkward crystal {awkward[number].formula}")
+    for number, result in enumerate(found[1::2]):
+        _demand(_same(results[number], result, rtol), f"structure {number}: another result beside an awkward crystal")
+
+
+def _awkward() -> list[Structure]:
+    """An atom far from any other, an element that hardly any data set has."""
+    from pymatgen.core import Lattice, Structure
+
+    return [
+        Structure(Lattice.cubic(30.0), ["He"], [[0.0, 0.0, 0.0]]),
+        Structure(Lattice.cubic(4.0), ["Lr", "Md"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
+    ]
+
+
+def _run(evaluator: Evaluator, structures: Sequence[Structure], what: str) -> Results:
+    try:
+        results = evaluator.evaluate(structures)
+    except Exception as error:
+        raise EvaluationError(f"evaluate() raises on {what}: {type(error).__name__}: {error}") from error
+    _demand(isinstance(results, list), f"evaluate() must return a list, not a {type(results).__name__}")
+    _demand(
+        len(results) == len(structures), f"evaluate() gives {len(results)} results for {len(structures)} structures"
+    )
+    return results
+
+
+def _same(one: Mapping[str, float] | Failure, other: Mapping[str, float] | Failure, rtol: float) -> bool:
+    if isinstance(one, Failure) or isinstance(other, Failure):
+        return isinstance(one, Failure) and isinstance(other, Failure) and one.kind == other.kind
+    if one.keys() != other.keys():
+        return False
+    return all(math.isclose(one[name], other[name], rel_tol=rtol, abs_tol=rtol * 1e-3) for name in one)
+
+
+def _demand(kept: bool, message: str) -> None:
+    if not kept:
+        raise EvaluationError(message)
