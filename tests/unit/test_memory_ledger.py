@@ -201,6 +201,14 @@ def test_a_record_that_breaks_off_leaves_nothing_behind(path):
     assert len(ledger.candidates()) == 1
 
 
+@pytest.mark.timeout(20)
+def test_a_lock_file_that_ase_left_behind_blocks_nothing(path):
+    path.with_name(f"{path.name}.lock").touch()
+    ledger = Ledger(path)
+    ledger.record([Candidate(0, 0, None)])
+    assert len(ledger.candidates()) == 1
+
+
 def test_a_killed_writer_leaves_no_lock_and_no_half_record(path):
     code = f"""
 import os, signal

@@ -194,6 +194,8 @@ class _Job(Generic[T, R]):
     def _collect(self) -> None:
         """Take in the tasks that have ended, in the order of the items."""
         done, _ = wait(self.flight, timeout=_TICK, return_when=FIRST_COMPLETED)
+        # A cancelled future counts as done only once its executor takes note, which a dead one never does.
+        done |= {future for future in self.flight if future.cancelled()}
         broken: list[_Running] = []
         for future in sorted(done, key=lambda ended: self.flight[ended].index):
             running = self.flight.pop(future)
@@ -210,9 +212,8 @@ class _Job(Generic[T, R]):
 
     def _crashed(self, broken: list[_Running]) -> None:
         """Worker processes died: find out whose fault it was."""
-        broken += self.flight.values()  # they break with the same pool
-        self.flight.clear()
         self.runner._discard()
+        broken += self._lost()
         if len(broken) == 1 and broken[0].alone:
             self._failed_attempt(broken[0].index, Failure("crashed", _DIED))
         else:
@@ -235,7 +236,8 @@ class _Job(Generic[T, R]):
             return
         hung = sorted(self.flight.pop(future).index for future in late)
         if self.runner._discard():
-            self._requeue_flight()
+            # The innocent neighbours of a killed worker start again.
+            self.waiting.extendleft(running.index for running in reversed(self._lost()))
         for running in self.flight.values():
             running.left = True
         for index in hung:
@@ -252,14 +254,10 @@ class _Job(Generic[T, R]):
                 late.append(future)
         return late
 
-    def _requeue_flight(self) -> None:
-        """The innocent neighbours of a killed worker: keep what they finished, run the others again."""
-        for future, running in sorted(self.flight.items(), key=lambda item: -item[1].index):
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._finish(running.index, future.result())
-            else:
-                (self.suspects if running.alone else self.waiting).appendleft(running.index)
-        self.flight.clear()
+    def _lost(self) -> list[_Running]:
+        """Take the tasks without a result out of the flight; those with one are collected as usual."""
+        unfinished = [future for future in self.flight if not _has_result(future)]
+        return sorted((self.flight.pop(future) for future in unfinished), key=lambda running: running.index)
 
     def _finish(self, index: int, outcome: R | Failure) -> None:
         """A task ran to its end: keep its result, unless it raised and has attempts left."""
@@ -285,6 +283,10 @@ class _Job(Generic[T, R]):
     def _report(self) -> None:
         if self.progress is not None:
             self.progress(len(self.results) / len(self.items))
+
+
+def _has_result(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 @dataclass(frozen=True, slots=True)

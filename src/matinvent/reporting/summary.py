@@ -102,7 +102,7 @@ def final_report(summary: CampaignSummary, entries: Sequence[BestEntry], shown: 
     goal = f" Goal: {summary.goal}." if summary.goal else ""
     lines = [
         f"Spent: {summary.evaluations} evaluations in {summary.iterations} iterations ({summary.stopped}).{goal}",
-        f"Best crystals: {directory / FOLDER} (CIF), {directory / TABLE}",
+        f"Best crystals: {directory / FOLDER} (as #_formula.cif), {directory / TABLE}",
         f"All candidates: {directory / 'ledger.db'}   metrics: {directory / 'metrics.csv'}",
     ]
     table: RenderableType = _table(entries[:shown]) if entries else Text("No crystal was scored yet.", style="yellow")
@@ -116,16 +116,16 @@ def _unwrapped(lines: Sequence[str]) -> Text:
 def _table(entries: Sequence[BestEntry]) -> Table:
     properties = _properties(entries)
     table = Table(title="Best candidates", title_justify="left")
+    table.add_column("#", justify="right")
     for heading in ("formula", "space group"):
-        table.add_column(heading)
-    for heading in ("reward", *properties, "E above hull (eV/atom)"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("reward", *properties, "E_hull (eV/atom)"):
         table.add_column(escape(heading), justify="right")
-    table.add_column("file", overflow="fold")
-    for entry in entries:
+    for rank, entry in enumerate(entries, start=1):
         c = entry.candidate
         values = (c.reward, *(c.properties.get(name) for name in properties), c.e_above_hull)
         cells = ["-" if value is None else f"{value:.4g}" for value in values]
-        table.add_row(c.composition, entry.space_group or "-", *cells, entry.file.as_posix())
+        table.add_row(str(rank), c.composition, entry.space_group or "-", *cells)
     return table
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,9 @@ class ChgnetEvaluator:
         if not graphs:
             return []
         try:
-            energies = self._model(graphs, task="e")["e"]
+            with warnings.catch_warnings():  # the package reads cell volumes off tensors that carry gradients
+                warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True", UserWarning)
+                energies = self._model(graphs, task="e")["e"]
             sizes = torch.tensor([len(crystal) for crystal in crystals], device=self._device)
             energies = energies * sizes
             leaves = [graph.atom_frac_coord for graph in graphs] + [graph.lattice for graph in graphs]

@@ -39,9 +39,12 @@ class Crystal:
         """Copy the arrays of an ordered pymatgen structure.
 
         Raises:
-            AttributeError: a site holds several species or something that is no element.
+            AttributeError: a site holds several species.
+            ValueError: a site holds something that is no chemical element.
         """
-        numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+        from pymatgen.core import Element
+
+        numbers = np.array([Element(site.specie.symbol).Z for site in structure], dtype=np.int64)
         return cls(numbers, np.array(structure.lattice.matrix, dtype=np.float64), np.array(structure.frac_coords))
 
     def __len__(self) -> int:

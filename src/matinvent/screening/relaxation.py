@@ -89,7 +89,7 @@ def read_crystal(structure: Structure) -> Crystal | Failure:
         return Failure("disordered", "a site is shared by several species")
     try:
         return Crystal.from_structure(structure)
-    except AttributeError:
+    except ValueError:
         return Failure("unknown-element", "a site holds something that is no chemical element")
 
 

@@ -162,14 +162,14 @@ def atomic_fractions(compositions: Sequence[Composition | str]) -> NDArray[np.fl
         InputError: a composition is empty, contains something that is no element, or a formula
             cannot be read.
     """
-    from pymatgen.core import Composition
+    from pymatgen.core import Composition, Element
 
     rows = np.zeros((len(compositions), COLUMNS))
     for row, given in zip(rows, compositions, strict=True):
         try:
             composition = Composition(given) if isinstance(given, str) else given
             for species, amount in composition.items():
-                row[species.Z] += amount
+                row[Element(species.symbol).Z] += amount
         except (ValueError, AttributeError, IndexError, TypeError) as error:
             raise InputError(f"{given!s}: not a composition of chemical elements ({error})") from None
     totals = rows.sum(axis=1, keepdims=True)

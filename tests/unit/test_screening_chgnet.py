@@ -1,0 +1,146 @@
+"""Batched CHGNet: equal to the package, consistent with its own gradients, robust per crystal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+from tests.unit.screening_world import diamond, displaced, rocksalt
+
+from matinvent.errors import Failure
+from matinvent.screening.chgnet import ChgnetEvaluator
+from matinvent.screening.neighbors import Crystal
+from matinvent.screening.potential import Evaluation
+
+OXIDE = displaced(
+    Structure(
+        Lattice.cubic(3.95),
+        ["Sr", "Ti", "O", "O", "O"],
+        [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]],
+    ),
+    0.1,
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[ChgnetEvaluator, str]:
+    """The potential and what was printed while it was loaded."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        return ChgnetEvaluator(), said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def chgnet(loaded: tuple[ChgnetEvaluator, str]) -> ChgnetEvaluator:
+    return loaded[0]
+
+
+def crystal(structure: Structure) -> Crystal:
+    return Crystal.from_structure(structure)
+
+
+def evaluated(potential: ChgnetEvaluator, *crystals: Crystal) -> list[Evaluation]:
+    results = potential.evaluate(crystals)
+    assert all(isinstance(result, Evaluation) for result in results)
+    return [result for result in results if isinstance(result, Evaluation)]
+
+
+def test_loading_says_nothing(loaded: tuple[ChgnetEvaluator, str]) -> None:
+    assert loaded[1] == ""
+
+
+def test_equals_the_package(chgnet: ChgnetEvaluator) -> None:
+    from chgnet.model import CHGNet
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        package = CHGNet.load(use_device="cpu", verbose=False)
+    structures = [OXIDE, diamond(5.6), rocksalt()]
+    for structure, ours in zip(structures, evaluated(chgnet, *map(crystal, structures)), strict=True):
+        theirs = package.predict_structure(structure)
+        assert ours.energy / len(structure) == pytest.approx(float(theirs["e"]), abs=2e-6)
+        assert ours.forces == pytest.approx(theirs["f"], abs=2e-4)
+        assert ours.stress * 160.21766 == pytest.approx(theirs["s"], abs=5e-3)
+
+
+def test_forces_and_stress_are_the_gradient_of_the_energy(chgnet: ChgnetEvaluator) -> None:
+    start = crystal(OXIDE)
+    [here] = evaluated(chgnet, start)
+    step = 5e-3  # the energy is single precision
+    moved = []
+    for sign in (1, -1):
+        shift = np.zeros((5, 3))
+        shift[3, 1] = sign * step
+        moved.append(Crystal(start.numbers, start.lattice, start.frac + shift @ np.linalg.inv(start.lattice)))
+        strain = np.zeros((3, 3))
+        strain[0, 2] = strain[2, 0] = sign * step / 2
+        moved.append(Crystal(start.numbers, start.lattice @ (np.eye(3) + strain), start.frac))
+    forward, sheared, backward, unsheared = evaluated(chgnet, *moved)
+    assert here.forces[3, 1] == pytest.approx((backward.energy - forward.energy) / (2 * step), abs=0.02)
+    slope = (sheared.energy - unsheared.energy) / (2 * step)
+    assert here.stress[0, 2] * start.volume == pytest.approx(slope, abs=0.05)
+
+
+def test_symmetry_forbids_forces_and_momentum_is_conserved(chgnet: ChgnetEvaluator) -> None:
+    perfect, crooked = evaluated(chgnet, crystal(diamond(5.6)), crystal(OXIDE))
+    assert np.abs(perfect.forces).max() < 1e-4
+    assert perfect.stress == pytest.approx(np.eye(3) * np.trace(perfect.stress) / 3, abs=1e-5)
+    assert np.abs(crooked.forces).max() > 0.1
+    assert np.abs(crooked.forces.sum(axis=0)).max() < 1e-4
+
+
+def test_energy_is_extensive_and_ignores_the_choice_of_cell(chgnet: ChgnetEvaluator) -> None:
+    doubled = OXIDE.copy()
+    doubled.make_supercell([[1, 1, 0], [-1, 1, 0], [0, 0, 1]])
+    single, double = evaluated(chgnet, crystal(OXIDE), crystal(doubled))
+    assert double.energy == pytest.approx(2 * single.energy, abs=1e-4)
+
+
+UNTREATABLE = {
+    "not-finite": Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [np.nan, 0.5, 0.5]]),
+    "isolated-atom": Structure(Lattice.cubic(15), ["Na", "Cl"], [[0, 0, 0], [0.1, 0.1, 0.1]]),
+    "unknown-element": Structure(Lattice.cubic(3.4), ["Lr"], [[0, 0, 0]]),
+    "flat-cell": Structure(Lattice.orthorhombic(9, 9, 0.1), ["Na"], [[0, 0, 0]]),
+    "too-dense": Structure(Lattice.cubic(1.05), ["H"], [[0, 0, 0]]),
+}
+UNTREATABLE["isolated-atom"] = Structure(Lattice.cubic(15), ["Na"], [[0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", UNTREATABLE)
+def test_one_bad_crystal_fails_alone(chgnet: ChgnetEvaluator, kind: str) -> None:
+    [alone] = evaluated(chgnet, crystal(OXIDE))
+    before, bad, after = chgnet.evaluate([crystal(OXIDE), crystal(UNTREATABLE[kind]), crystal(OXIDE)])
+    assert isinstance(bad, Failure)
+    assert bad.kind == kind
+    for result in (before, after):
+        assert isinstance(result, Evaluation)
+        assert result.energy == pytest.approx(alone.energy, abs=1e-5)
+
+
+def test_coincident_atoms_do_not_poison_the_batch(chgnet: ChgnetEvaluator) -> None:
+    clash = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0, 0, 0]])
+    bad, good = chgnet.evaluate([crystal(clash), crystal(OXIDE)])
+    assert isinstance(bad, Failure)
+    assert isinstance(good, Evaluation)
+
+
+def test_a_batch_that_raises_is_split_down_to_the_culprit(
+    chgnet: ChgnetEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = chgnet._model
+
+    def forward(graphs: list, task: str) -> dict:
+        if any((graph.atomic_number == 14).any() for graph in graphs):
+            raise RuntimeError("silicon is out")
+        return model(graphs, task=task)
+
+    monkeypatch.setattr(chgnet, "_model", forward)
+    results = chgnet.evaluate([crystal(OXIDE), crystal(diamond()), crystal(rocksalt()), crystal(OXIDE)])
+    assert [isinstance(result, Failure) for result in results] == [False, True, False, False]
+    assert "silicon is out" in str(results[1])
+
+
+def test_empty_batch(chgnet: ChgnetEvaluator) -> None:
+    assert chgnet.evaluate([]) == []

@@ -1,0 +1,196 @@
+"""The screener: every candidate gets the right fate, in order, and no more work than needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymatgen.core import Lattice, Structure
+from tests.unit.screening_world import StillRelaxer, displaced, rocksalt, zincblende
+
+from matinvent.candidate import Candidate, Fate, funnel
+from matinvent.config import RelaxationConfig, ScreeningConfig
+from matinvent.errors import ConfigError
+from matinvent.screening.matching import Identity, identify
+from matinvent.screening.reference import ReferenceSet
+from matinvent.screening.screen import Screener
+from matinvent.screening.stability import Hull, atomic_fractions
+
+SALTS = {"NaCl": -3.4, "KCl": -3.3, "LiF": -4.8, "LiCl": -3.6, "NaF": -4.3, "KF": -4.2}
+
+
+def reference() -> ReferenceSet:
+    """Elements at 0 eV/atom, NaCl at -3.4 and known in rock salt."""
+    entries = {"Na": 0.0, "K": 0.0, "Li": 0.0, "Cl": 0.0, "F": 0.0} | SALTS
+    known = identify(rocksalt())
+    assert isinstance(known, Identity)
+    quanta = np.rint(known.fingerprint[None] / 0.002).astype(np.int16)
+    hull = Hull(atomic_fractions(list(entries)), list(entries.values()))
+    return ReferenceSet(hull, "still", ["NaCl"], np.array([1]), ["halite"], quanta)
+
+
+def screener(relaxer: StillRelaxer | None = None, **changes: object) -> Screener:
+    return Screener(ScreeningConfig(**changes), relaxer=relaxer or StillRelaxer(SALTS), reference=reference())
+
+
+def batch(*structures: Structure | None) -> list[Candidate]:
+    return [Candidate(0, index, structure) for index, structure in enumerate(structures)]
+
+
+def fates(candidates: list[Candidate]) -> list[str]:
+    return [str(candidate.fate) for candidate in candidates]
+
+
+def test_every_station_has_its_fate() -> None:
+    lost = Candidate(0, 0, None)
+    lost.reject(Fate.INVALID, "the generator produced nothing")
+    candidates = [
+        lost,
+        *batch(
+            Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0, 0, 0.02]]),
+            rocksalt("K", "F"),
+            rocksalt("Li", "Cl"),
+            rocksalt("K", "Cl", 6.3),
+            displaced(rocksalt("K", "Cl", 6.2), 0.01, seed=0),
+            rocksalt(),
+            zincblende(),
+        ),
+    ]
+    relaxer = StillRelaxer(SALTS | {"LiCl": -3.4}, failing=["KF"])
+    survivors = screener(relaxer, exhaustive=True).screen(candidates, 4)
+    assert fates(candidates) == [
+        "invalid", "invalid", "relax_failed", "unstable", "survived", "duplicate", "known", "survived",
+    ]  # fmt: skip
+    assert survivors == [candidates[4], candidates[7]]
+    assert lost.reason == "the generator produced nothing"
+    assert all(candidate.reason for candidate in candidates if candidate.fate is not Fate.SURVIVED)
+    assert "halite" in candidates[6].reason
+    assert "0.200 eV/atom above 1.00 LiCl" in candidates[3].reason
+    assert funnel(candidates) == {
+        "sampled": 8, "valid": 6, "relaxed": 5, "stable": 4, "unique": 3, "novel": 2, "scored": 0,
+    }  # fmt: skip
+
+
+def test_what_the_relaxation_found_is_recorded() -> None:
+    [candidate] = batch(rocksalt("K", "Cl"))
+    screener().screen([candidate], 1)
+    assert candidate.relaxed is not None
+    assert candidate.energy_per_atom == pytest.approx(-3.3)
+    assert candidate.e_above_hull == pytest.approx(0.0)
+    assert (candidate.rmsd, candidate.relax_steps, candidate.converged) == (0.1, 3, True)
+
+
+def different_salts(count: int) -> list[Structure]:
+    """Sodium chlorides, each a little longer than the one before."""
+    return [
+        Structure(Lattice.tetragonal(4.0, 4.0 + 0.5 * n), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+        for n in range(1, count + 1)
+    ]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 20), st.booleans())
+def test_stops_once_there_are_enough(wanted: int, exhaustive: bool) -> None:
+    candidates = batch(*different_salts(24))
+    relaxer = StillRelaxer(SALTS)
+    survivors = screener(relaxer, exhaustive=exhaustive, uniqueness=False, novelty=False).screen(candidates, wanted)
+    assert len(survivors) >= min(wanted, 24)
+    assert survivors == [candidate for candidate in candidates if candidate.fate is Fate.SURVIVED]
+    untouched = [candidate for candidate in candidates if candidate.fate is Fate.GENERATED]
+    assert len(relaxer.relaxed) + len(untouched) == 24
+    assert all(candidate.reason.startswith("not screened") for candidate in untouched)
+    if exhaustive:
+        assert not untouched
+    elif wanted == 0:
+        assert len(untouched) == 24
+    else:
+        assert len(relaxer.relaxed) <= max(16, 2 * wanted)
+
+
+def test_validity_is_checked_for_all_even_when_screening_stops() -> None:
+    candidates = batch(*different_salts(20), Structure(Lattice.cubic(30), ["Na"], [[0, 0, 0]]))
+    screener().screen(candidates, 1)
+    assert candidates[-1].fate is Fate.INVALID
+
+
+def test_screening_off_keeps_all_valid_ones_and_relaxes_none() -> None:
+    relaxer = StillRelaxer(SALTS)
+    candidates = batch(rocksalt(), rocksalt(), Structure(Lattice.cubic(30), ["Na"], [[0, 0, 0]]))
+    survivors = screener(relaxer, enabled=False).screen(candidates, 1)
+    assert survivors == candidates[:2]
+    assert relaxer.relaxed == []
+
+
+def test_relaxation_off_judges_the_crystal_as_generated() -> None:
+    config = {"relaxation": RelaxationConfig(enabled=False)}
+    [candidate] = batch(rocksalt("K", "Cl"))
+    assert screener(**config).screen([candidate], 1) == [candidate]
+    assert candidate.relaxed is None
+    assert candidate.relax_steps is None
+    assert candidate.e_above_hull == pytest.approx(0.0)
+
+
+def test_without_relaxation_and_stability_no_energy_is_computed() -> None:
+    relaxer = StillRelaxer({})
+    [candidate] = batch(rocksalt("K", "Cl"))
+    config = {"relaxation": RelaxationConfig(enabled=False), "stability": False}
+    assert screener(relaxer, **config).screen([candidate], 1) == [candidate]
+    assert relaxer.relaxed == []
+
+
+def test_element_without_reference_is_not_called_stable() -> None:
+    [candidate] = batch(rocksalt("Rb", "Cl", 6.6))
+    assert screener(StillRelaxer({"RbCl": -3.0})).screen([candidate], 1) == []
+    assert candidate.fate is Fate.UNSTABLE
+    assert "Rb" in candidate.reason
+
+
+def test_energy_too_good_to_be_true_is_a_failure_of_the_potential() -> None:
+    [candidate] = batch(rocksalt("K", "Cl"))
+    assert screener(StillRelaxer({"KCl": -9.0})).screen([candidate], 1) == []
+    assert candidate.fate is Fate.RELAX_FAILED
+    assert "implausible" in candidate.reason
+
+
+def test_relaxed_crystal_must_still_be_possible() -> None:
+    class Stretching(StillRelaxer):
+        def _one(self, structure):
+            stretched = structure.copy()
+            stretched.scale_lattice(30**3)
+            return super()._one(stretched)
+
+    [candidate] = batch(rocksalt("K", "Cl"))
+    assert screener(Stretching(SALTS)).screen([candidate], 1) == []
+    assert candidate.fate is Fate.RELAX_FAILED
+    assert "length" in candidate.reason
+
+
+def test_energy_scales_are_never_mixed() -> None:
+    relaxer = StillRelaxer(SALTS)
+    relaxer.potential = "another"
+    with pytest.raises(ConfigError, match="reference build"):
+        Screener(ScreeningConfig(), relaxer=relaxer, reference=reference())
+    Screener(ScreeningConfig(stability=False), relaxer=relaxer, reference=reference()).close()
+
+
+def test_progress_reaches_one_also_without_candidates() -> None:
+    seen: list[float] = []
+    screener().screen([], 4, seen.append)
+    assert seen == [1.0]
+    screener().screen(batch(*different_salts(20)), 1, seen.append)
+    assert seen[1:] == sorted(seen[1:])
+
+
+def test_close_stops_the_relaxer() -> None:
+    relaxer = StillRelaxer(SALTS)
+    screener(relaxer).close()
+    assert relaxer.closed
+
+
+def test_importing_the_room_does_not_import_torch() -> None:
+    code = "import sys, matinvent.screening.screen; print({'torch', 'pymatgen', 'chgnet', 'ase'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
