@@ -15,19 +15,28 @@ from matinvent.screening.potential import Evaluation
 from matinvent.screening.relaxation import Progress, Relaxation
 
 
+def face_centred(a: float, **sublattices: tuple[float, float, float]) -> Structure:
+    """Conventional cubic cell of face-centred sublattices: element -> position of its first atom."""
+    corners = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    species = [element for element in sublattices for _ in corners]
+    coords = [corner + first for first in sublattices.values() for corner in corners]
+    return Structure(Lattice.cubic(a), species, coords)
+
+
 def rocksalt(cation: str = "Na", anion: str = "Cl", a: float = 5.64) -> Structure:
     """Conventional rock-salt cell, 8 atoms."""
-    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [cation, anion], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return face_centred(a, **{cation: (0, 0, 0), anion: (0.5, 0.5, 0.5)})
 
 
 def zincblende(cation: str = "Na", anion: str = "Cl", a: float = 5.64) -> Structure:
     """Conventional zinc-blende cell, 8 atoms."""
-    return Structure.from_spacegroup("F-43m", Lattice.cubic(a), [cation, anion], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    return face_centred(a, **{cation: (0, 0, 0), anion: (0.25, 0.25, 0.25)})
 
 
 def diamond(a: float = 5.431) -> Structure:
     """Primitive silicon, 2 atoms."""
-    return Structure.from_spacegroup("Fd-3m", Lattice.cubic(a), ["Si"], [[0, 0, 0]]).get_primitive_structure()
+    vectors = Lattice([[0, a / 2, a / 2], [a / 2, 0, a / 2], [a / 2, a / 2, 0]])
+    return Structure(vectors, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]])
 
 
 def displaced(structure: Structure, size: float, seed: int) -> Structure:

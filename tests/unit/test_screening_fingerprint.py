@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
-from tests.unit.screening_world import diamond, displaced, rocksalt, zincblende
+from tests.unit.screening_world import diamond, displaced, face_centred, rocksalt, zincblende
 
 from matinvent.errors import Failure
 from matinvent.screening.fingerprint import LENGTH, fingerprint
@@ -30,9 +30,13 @@ def distance(first: Structure, second: Structure) -> float:
     return float(np.abs(values(first) - values(second)).max())
 
 
+def fluorite() -> Structure:
+    vectors = Lattice([[0, 2.73, 2.73], [2.73, 0, 2.73], [2.73, 2.73, 0]])
+    return Structure(vectors, ["Ca", "F", "F"], [[0, 0, 0], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]])
+
+
 def half_heusler(corner: str, middle: str, quarter: str) -> Structure:
-    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]]
-    return Structure.from_spacegroup("F-43m", Lattice.cubic(6.0), [corner, middle, quarter], sites)
+    return face_centred(6.0, **{corner: (0, 0, 0), middle: (0.5, 0.5, 0.5), quarter: (0.25, 0.25, 0.25)})
 
 
 def test_nearest_neighbours_of_rock_salt() -> None:
@@ -90,7 +94,7 @@ def test_changes_continuously(seed: int) -> None:
         (half_heusler("Zr", "Sn", "Ni"), half_heusler("Ni", "Sn", "Zr")),
         (half_heusler("Zr", "Sn", "Ni"), half_heusler("Zr", "Ni", "Sn")),
         (
-            Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.46), ["Ca", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
+            fluorite(),
             Structure(Lattice.tetragonal(4.0, 5.0), ["Ca", "F", "F"], [[0, 0, 0], [0.5, 0.5, 0.3], [0.5, 0.5, 0.7]]),
         ),
     ],

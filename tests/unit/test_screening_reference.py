@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from pymatgen.core import Composition, Lattice, Structure
 from tests.unit.screening_world import diamond, displaced, rocksalt, zincblende
 
@@ -17,9 +19,6 @@ from matinvent.screening.stability import HullResult
 
 def tables(folder: Path) -> tuple[Path, Path]:
     """Parquet tables of two salts and the energies of their system; sodium nitride is among them."""
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
     crystals = {"salt": rocksalt(), "blende": zincblende(), "nitride": rocksalt("Na", "N", 5.0)}
     rows = {
         "material_id": list(crystals),

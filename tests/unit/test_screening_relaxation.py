@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
-from tests.unit.screening_world import LennardJones, diamond, displaced
+from tests.unit.screening_world import LennardJones, diamond, displaced, face_centred
 
 from matinvent.config import RelaxationConfig
 from matinvent.errors import ConfigError, Failure
@@ -166,7 +166,7 @@ class TestAse:
     def test_copper_in_effective_medium_theory(self) -> None:
         """EMT copper: a = 3.58 A."""
         emt = make_relaxer(RelaxationConfig(potential="ase.calculators.emt:EMT", fmax=0.01), workers=1)
-        copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.7), ["Cu"], [[0, 0, 0]])
+        copper = face_centred(3.7, Cu=(0, 0, 0))
         [result] = relaxed(emt, copper)
         assert emt.potential == "ase.calculators.emt:EMT"
         assert result.converged
@@ -174,7 +174,7 @@ class TestAse:
 
     def test_a_calculator_that_raises_fails_one_crystal(self) -> None:
         emt = make_relaxer(RelaxationConfig(potential="tests.unit.screening_world:raising_calculator"), workers=1)
-        copper, gold = (Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.7), [e], [[0, 0, 0]]) for e in ("Cu", "Au"))
+        copper, gold = metals("Cu", "Au")
         first, second, third = emt.relax([copper, gold, copper])
         assert isinstance(first, Relaxation)
         assert isinstance(third, Relaxation)
@@ -194,7 +194,7 @@ class TestAse:
 
 
 def metals(*elements: str) -> list[Structure]:
-    return [Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.9), [element], [[0, 0, 0]]) for element in elements]
+    return [face_centred(3.9, **{element: (0, 0, 0)}) for element in elements]
 
 
 @pytest.mark.slow

@@ -62,9 +62,11 @@ class AseRelaxer:
 
     def _relax(self, structure: Structure) -> Relaxation | Failure:
         start = read_crystal(structure)
-        defect = start if isinstance(start, Failure) else cell_defect(start)
-        if isinstance(start, Failure) or defect is not None:
-            return defect or Failure("error", "unreadable crystal")
+        if isinstance(start, Failure):
+            return start
+        defect = cell_defect(start)
+        if defect is not None:
+            return defect
         try:
             return self._minimise(structure, start)
         except Exception as error:  # noqa: BLE001 - a calculator may raise anything, and one crystal must not stop the rest
