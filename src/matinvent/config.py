@@ -118,7 +118,9 @@ class EvaluationConfig(Section):
     executor: str = Field("serial", description="'serial', 'threads', 'processes', or 'module:function' (a factory).")
     workers: Count = Field(1, description="Parallel evaluations.")
     timeout: Positive = Field(600.0, description="Seconds before one evaluation is given up (not with 'serial').")
-    retries: Annotated[int, Field(ge=0, le=10)] = Field(1, description="Further tries after an error, crash or time-out.")
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        1, description="Further tries after an error, crash or time-out."
+    )
     cache: bool = Field(True, description="Never evaluate the same structure twice in a campaign.")
 
 

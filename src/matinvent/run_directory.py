@@ -104,7 +104,7 @@ class RunDirectory:
         try:
             weights = torch.load(newest / "weights.pt", map_location="cpu", weights_only=True)
             memory = json.loads((newest / "memory.json").read_text(encoding="utf-8"))
-        except Exception as error:  # noqa: BLE001 - for damaged files torch raises whatever its unpickler meets
+        except Exception as error:  # noqa: BLE001 - torch raises anything for damaged files
             raise CheckpointError(
                 f"{newest}: checkpoint is damaged ({type(error).__name__}); delete that folder to resume from the one before"
             ) from None

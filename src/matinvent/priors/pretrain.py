@@ -27,6 +27,7 @@ from matinvent.generators.diffcsp.lattice import FREE, N_COORDS
 from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP
 from matinvent.generators.diffcsp.network import NetworkConfig
+from matinvent.generators.diffcsp.sampler import SamplerConfig
 from matinvent.priors.dataset import STABILITY_EDGES, load_crystals
 
 Positive = Annotated[float, Field(gt=0)]
@@ -49,6 +50,9 @@ class PretrainConfig(BaseModel):
     grad_clip: Positive = 1.0
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
     drop_class: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="Share trained without stability class.")
+    guidance: Annotated[float, Field(ge=0, le=10)] = Field(
+        1.0, description="Classifier-free guidance toward stable crystals that sampling uses by default."
+    )
     bfloat16: bool = Field(True, description="Matrix products in bfloat16.")
     hidden: Annotated[int, Field(ge=8)] = 192
     edge: Annotated[int, Field(ge=4)] = 96
@@ -118,6 +122,7 @@ def build_model(config: PretrainConfig, crystals: Sequence[Crystal], realistic: 
         max_atoms=config.max_atoms,
         lattice_mean=torch.from_numpy(mean),
         lattice_std=torch.from_numpy(std),
+        sampler=SamplerConfig(guidance=config.guidance),
         name=config.name,
     ).to(config.device)
 

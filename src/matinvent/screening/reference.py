@@ -186,6 +186,8 @@ def _columns(path: str | Path, names: Sequence[str]) -> dict[str, list[Any]]:
     """Columns of a Parquet file as lists ("NaN" stays the formula of sodium nitride)."""
     from pyarrow import ArrowException, parquet
 
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
     try:
         table = parquet.read_table(path, columns=list(names))
         return {name: table.column(name).to_pylist() for name in names}
