@@ -106,7 +106,7 @@ class RunDirectory:
             memory = json.loads((newest / "memory.json").read_text(encoding="utf-8"))
         except Exception as error:  # noqa: BLE001 - torch raises anything for damaged files
             raise CheckpointError(
-                f"{newest}: checkpoint is damaged ({type(error).__name__}); delete that folder to resume from the one before"
+                f"{newest}: checkpoint is damaged ({type(error).__name__}); delete it to resume from the one before"
             ) from None
         return int(newest.name.removeprefix(_PREFIX)), weights, memory
 
