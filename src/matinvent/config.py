@@ -34,6 +34,9 @@ class GeneratorConfig(Section):
     prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent doctor`) or a checkpoint file.")
     samples: Count = Field(64, description="Crystals sampled per iteration.")
     steps: Annotated[int, Field(ge=2, le=1000)] = Field(50, description="Denoising steps per sample.")
+    corrector_steps: Annotated[int, Field(ge=0, le=10)] = Field(
+        0, description="Langevin steps on the coordinates after each denoising step (predictor-corrector)."
+    )
     guidance: Annotated[float, Field(ge=0, le=10)] | None = Field(
         None, description="Classifier-free guidance toward stable crystals; null: as the prior's card says."
     )

@@ -74,6 +74,7 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     model.sampler = replace(
         model.sampler,
         steps=config.steps,
+        corrector_steps=config.corrector_steps,
         batch_size=config.batch_size,
         min_atoms=config.min_atoms,
         max_atoms=config.max_atoms,
