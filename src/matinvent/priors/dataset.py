@@ -1,6 +1,6 @@
 """Training data for a prior: crystals with their templates and energy-above-hull classes.
 
-A data folder holds ``mp_structures.parquet`` (material_id, species, frac_coords, abc, angles, natoms), and,
+A data folder holds ``mp_structures.parquet`` (material_id, species, frac_coords, abc, angles), and,
 for the conditional prior, ``mp_energies.parquet`` (material_id, formula, energy_per_atom) and
 ``mp_labels.parquet`` (material_id, in_icsd, e_above_hull).
 """
@@ -86,9 +86,7 @@ def load_crystals(
     Returns:
         The crystals and, for each, whether it is stable or synthesised (the sampling distribution of templates).
     """
-    columns = ["material_id", "natoms", "species", "frac_coords", "abc", "angles"]
-    table = load_table(data, "mp_structures", columns)
-    table = table[table["natoms"] <= max_atoms]
+    table = load_table(data, "mp_structures", ["material_id", "species", "frac_coords", "abc", "angles"])
     table = table[[not EXCLUDED.intersection(species) for species in table["species"]]]
     if limit is not None:
         table = table.sample(min(limit, len(table)), random_state=0)
