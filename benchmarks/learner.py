@@ -108,18 +108,23 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="only the time ratio")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--worlds", nargs="+", choices=["toy", "density"], default=["toy", "density"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"# {platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}")
-    time_schedules(TOY, 1000, 50, 5)
-    time_schedules(PRIOR, 200, 50, 3)
+    if "toy" in options.worlds:
+        time_schedules(TOY, 1000, 50, 5)
+    if "density" in options.worlds:
+        time_schedules(PRIOR, 200, 50, 3)
     if options.time:
         return
-    toy = [LearningConfig(learning_rate=0.02, updates=u, levels=v) for u, v in [(5, 2), (20, 2), (20, 8), (60, 16)]]
-    toy.append(LearningConfig(learning_rate=0.02, schedule="paper"))
-    sweep(TOY, 10, 64, toy, options.seeds)
-    prior = [LearningConfig(updates=u, levels=v) for u, v in [(5, 4), (10, 8), (20, 8), (40, 8)]]
-    sweep(PRIOR, 5, 48, prior, options.seeds)
+    if "toy" in options.worlds:
+        toy = [LearningConfig(learning_rate=0.02, updates=u, levels=v) for u, v in [(5, 2), (20, 2), (20, 8), (60, 16)]]
+        toy.append(LearningConfig(learning_rate=0.02, schedule="paper"))
+        sweep(TOY, 10, 64, toy, options.seeds)
+    if "density" in options.worlds:
+        prior = [LearningConfig(updates=u, levels=v) for u, v in [(5, 4), (10, 8), (20, 8), (40, 8)]]
+        sweep(PRIOR, 4, 48, prior, options.seeds)
 
 
 if __name__ == "__main__":
