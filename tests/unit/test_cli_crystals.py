@@ -246,7 +246,7 @@ def test_properties_are_listed_with_their_units(properties, capsys):
 
 
 def test_properties_of_files_keep_order_and_failures(properties, crystals, tmp_path):
-    assert invoke("properties", crystals, "-p", "density", "--output", "out.csv") == 0
+    assert invoke("properties", crystals, "-p", "density,density", "--output", "out.csv") == 0
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = [(r["source"].rpartition("/")[2], r["density"], r["failure"]) for r in csv.DictReader(file)]
     assert rows[0][:2] == ("bad.cif", "")

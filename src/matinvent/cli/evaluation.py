@@ -73,8 +73,9 @@ def properties(
         list[Path] | None, typer.Argument(metavar="[FILES...]", help="Crystals to compute properties of.")
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the properties that can be designed for.")] = False,
-    names: Annotated[
-        list[str] | None, typer.Option("--property", "-p", metavar="NAME", help="Property to compute; repeatable.")
+    wanted: Annotated[
+        list[str] | None,
+        typer.Option("--property", "-p", metavar="NAME[,NAME...]", help="Properties to compute; repeatable."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
 ) -> None:
@@ -82,11 +83,12 @@ def properties(
 
     [bold]Examples[/bold]
     $ matinvent properties --list
-    $ matinvent properties candidates/ -p density -p hhi --output properties.csv
+    $ matinvent properties candidates/ -p density,hhi --output properties.csv
     """
     if listing or not files:
         _list_properties()
         return
+    names = list(dict.fromkeys(name.strip() for part in wanted or [] for name in part.split(",") if name.strip()))
     if not names:
         raise ConfigError("which properties? Name them with --property; 'matinvent properties --list' shows all")
     if output is not None:
