@@ -65,12 +65,12 @@ def test_a_file_may_start_from_a_shipped_task(tmp_path):
 
 def test_later_layers_win(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("base: density\niterations: 7\nreplay: {size: 3}\n", encoding="utf-8")
+    path.write_text("base: density\niterations: 7\nstop: {max_evaluations: 3}\n", encoding="utf-8")
     quick = load_task("density", "quick").iterations
     assert load_task(str(path)).iterations == 7
     assert load_task(str(path), "quick").iterations == quick
     assert load_task(str(path), "quick", ["iterations=9"]).iterations == 9
-    assert load_task(str(path), "quick", ["iterations=9"]).replay.size == 3
+    assert load_task(str(path), "quick", ["iterations=9"]).stop.max_evaluations == 3
 
 
 def test_an_unknown_base_names_file_and_nearest(tmp_path):
