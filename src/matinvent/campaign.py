@@ -11,13 +11,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from matinvent.candidate import Candidate, Fate, funnel
-from matinvent.errors import CheckpointError, Failure, MatInventError
+from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.cache import ResultCache
 from matinvent.interrupt import Interrupted, catch_signals
 from matinvent.learning.learner import Learner, LearningReport
@@ -29,7 +29,7 @@ from matinvent.priors import load_generator
 from matinvent.properties.service import PropertyService
 from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
 from matinvent.rewards.model import RewardModel
-from matinvent.run_directory import RunDirectory
+from matinvent.run_directory import RunDirectory, weights_identity
 from matinvent.screening.screen import Screener
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Campaign:
     """A reinforcement-learning campaign in a run directory; made by :meth:`start` or :meth:`resume`."""
 
     def __init__(self, config: CampaignConfig, directory: RunDirectory, callbacks: Sequence[Callback]) -> None:
-        torch.set_num_threads(config.threads or os.cpu_count() or 1)
+        torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
         self.config = config
         self.directory = directory
         self.callbacks = tuple(callbacks)
@@ -56,6 +56,7 @@ class Campaign:
         self.rewards = RewardModel(config.objectives, config.aggregation)
         self.screener = Screener(config.screening)
         agent = load_generator(config.generator.prior, config.generator)
+        self._prior_identity = weights_identity(agent.state_dict())
         self.learner = Learner(agent, agent.clone(), config.learning)
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
@@ -63,6 +64,7 @@ class Campaign:
         self.iteration = 0
         self.evaluations = 0
         self.best: Candidate | None = None
+        self.stopped = ""
         self._notes: list[str] = []
         self._seconds: dict[str, float] = {}
         self._interrupted: Callable[[], bool] = lambda: False
@@ -77,7 +79,7 @@ class Campaign:
         run = RunDirectory.create(directory, config)
         try:
             return cls(config, run, callbacks)
-        except MatInventError:
+        except BaseException:
             run.discard()  # a campaign that cannot start leaves nothing behind
             raise
 
@@ -89,6 +91,7 @@ class Campaign:
             CheckpointError: the directory holds no campaign or its checkpoint is damaged.
         """
         run, config = RunDirectory.open(directory)
+        run.lock()
         campaign = cls(config, run, callbacks)
         campaign._restore()
         return campaign
@@ -102,16 +105,16 @@ class Campaign:
         """Run the remaining iterations; on SIGINT or SIGTERM stop at once, to be resumed later."""
         for callback in self.callbacks:
             callback.on_start(self.config, self.directory.path, self.iteration)
-        stopped = "finished"
+        interrupted = False
         try:
             with catch_signals() as self._interrupted:
-                while self.iteration < self.config.iterations and stopped == "finished":
-                    stopped = self._stop_rule(self.step())
+                while self.iteration < self.config.iterations and not self.stopped:
+                    self.step()
         except Interrupted:
-            stopped = "interrupted"
+            interrupted = True
         finally:
             self.close()
-        summary = self._summarise(stopped)
+        summary = self._summarise("interrupted" if interrupted else self.stopped or "finished")
         for callback in self.callbacks:
             callback.on_end(summary)
         return summary
@@ -228,22 +231,25 @@ class Campaign:
         for callback in self.callbacks:
             callback.on_iteration(report)
         self.iteration += 1
+        self.stopped = self._stop_rule(report)
         self._save()
         return report
 
     def _stop_rule(self, report: IterationReport) -> str:
-        """The rule that ends the campaign now, or ``finished`` when none does."""
+        """The rule that ends the campaign now; empty when none does."""
         stop = self.config.stop
         mean = report.metrics["reward_mean"]
         if stop.mean_reward is not None and mean is not None and mean >= stop.mean_reward:
             return f"mean reward reached {stop.mean_reward:g}"
         if stop.max_evaluations is not None and self.evaluations >= stop.max_evaluations:
             return f"{self.evaluations} evaluations spent"
-        return "finished"
+        return ""
 
     def _save(self) -> None:
         memory = {
+            "prior": self._prior_identity,
             "evaluations": self.evaluations,
+            "stopped": self.stopped,
             "replay": self.replay.state_dict(),
             "diversity": self.diversity.state_dict(),
         }
@@ -253,17 +259,33 @@ class Campaign:
         saved = self.directory.load()
         if saved is not None:
             self.iteration, weights, memory = saved
-            self.learner.load_state_dict(weights)
-            self.evaluations = memory["evaluations"]
-            self.replay.load_state_dict(memory["replay"])
-            self.diversity.load_state_dict(memory["diversity"])
+            self._recall(weights, memory)
         self.ledger.rollback(self.iteration)
         self.best = next(iter(self.ledger.best(1)), None)
+
+    def _recall(self, weights: dict[str, Any], memory: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
+        try:
+            if memory["prior"] != self._prior_identity:
+                raise CheckpointError(
+                    f"{self.directory.path}: the campaign began from other weights than those that prior "
+                    f"'{self.config.generator.prior}' holds now; put the old ones back to continue"
+                )
+            self.learner.load_state_dict(weights)
+            self.evaluations = int(memory["evaluations"])
+            self.stopped = str(memory["stopped"])
+            self.replay.load_state_dict(memory["replay"])
+            self.diversity.load_state_dict(memory["diversity"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.directory.path}: the checkpoint does not fit this campaign ({type(error).__name__})"
+            ) from None
 
     def close(self) -> None:
         """Stop the worker processes."""
         self.screener.close()
         self.properties.close()
+        self.directory.unlock()
 
     def _summarise(self, stopped: str) -> CampaignSummary:
         return CampaignSummary(
@@ -271,7 +293,7 @@ class Campaign:
             iterations=self.iteration,
             evaluations=self.evaluations,
             stopped=stopped,
-            best=tuple(self.ledger.best(self.config.logging.best)),
+            best=tuple(c for c in self.ledger.best(self.config.logging.best) if c.reward),
             goal=self.config.goal,
         )
 

@@ -19,7 +19,7 @@ from matinvent.errors import ConfigError
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Section(BaseModel):
@@ -69,7 +69,7 @@ class RelaxationConfig(Section):
     fmax: Positive = Field(0.1, description="Largest residual force (eV/A).")
     max_steps: Count = Field(100, description="Optimizer steps before giving up on convergence.")
     batch_atoms: Count = Field(160, description="Atoms evaluated in one forward pass.")
-    max_volume_ratio: Annotated[float, Field(gt=1)] = Field(
+    max_volume_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         3.0, description="Relaxations that change the volume by more than this factor have failed."
     )
 
@@ -153,8 +153,10 @@ class LearningConfig(Section):
     """How the agent learns from rewards (METHOD: reward-weighted loss with divergence to the prior)."""
 
     learning_rate: Positive = 3e-4
-    sigma: Annotated[float, Field(ge=0)] = Field(0.025, description="Weight of the divergence to the frozen prior.")
-    lambda_: Annotated[float, Field(ge=1, alias="lambda")] = Field(
+    sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.025, description="Weight of the divergence to the frozen prior."
+    )
+    lambda_: Annotated[float, Field(ge=1, allow_inf_nan=False, alias="lambda")] = Field(
         1.1, description="Divergence weight is sigma * (lambda - reward); just above the largest reward."
     )
     divergence: Literal["paper", "kl"] = "kl"

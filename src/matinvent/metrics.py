@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from matinvent.candidate import Candidate, Fate, funnel
 
 if TYPE_CHECKING:
-    from matinvent.config import CampaignConfig
+    from matinvent.config import CampaignConfig, ScreeningConfig
     from matinvent.learning.learner import LearningReport
 
 
@@ -37,7 +37,7 @@ def iteration_metrics(
     for objective in config.objectives:
         name = objective.property
         metrics[f"{name}_mean"] = _mean(c.properties[name] for c in scored if name in c.properties)
-    metrics.update(_screening(candidates))
+    metrics.update(_screening(config.screening, candidates))
     metrics.update(_diversity(scored))
     metrics.update(_learning(learned))
     metrics["evaluations"] = evaluations
@@ -55,15 +55,21 @@ def _rewards(scored: Sequence[Candidate]) -> dict[str, float | None]:
     }
 
 
-def _screening(candidates: Sequence[Candidate]) -> dict[str, float | None]:
-    """Shares along the funnel; ``sun`` is of the crystals whose screening was carried through."""
+def _screening(config: ScreeningConfig, candidates: Sequence[Candidate]) -> dict[str, float | None]:
+    """Shares along the funnel.
+
+    ``sun`` estimates the share of all samples that are valid, stable, unique and novel: the validity of all times the
+    share of survivors among the valid ones whose screening was carried through. None unless all of it is switched on.
+    """
     counts = funnel(candidates)
-    waiting = sum(c.fate is Fate.GENERATED for c in candidates)
-    screened = counts["sampled"] - waiting
+    validity = counts["valid"] / counts["sampled"] if candidates else None
+    judged = counts["valid"] - sum(c.fate is Fate.GENERATED for c in candidates)
+    complete = config.enabled and config.stability and config.uniqueness and config.novelty
+    share = counts["novel"] / judged if judged else 0.0
     above = [c.e_above_hull for c in candidates if c.e_above_hull is not None]
     return {
-        "validity": counts["valid"] / counts["sampled"] if candidates else None,
-        "sun": counts["novel"] / screened if screened else None,
+        "validity": validity,
+        "sun": validity * share if complete and validity is not None else None,
         "e_above_hull_median": statistics.median(above) if above else None,
         "rmsd_mean": _mean(c.rmsd for c in candidates if c.rmsd is not None),
         "relax_steps_mean": _mean(c.relax_steps for c in candidates if c.relax_steps is not None),

@@ -6,17 +6,22 @@ all; a run directory is never taken over by a second campaign.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import io
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
 from matinvent.config import CampaignConfig, build_config
 from matinvent.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 _KEPT = 2
 _PREFIX = "iteration-"
@@ -31,6 +36,7 @@ class RunDirectory:
         self.ledger_file = path / "ledger.db"
         self.cache_file = path / "cache.db"
         self.checkpoints = path / "checkpoints"
+        self._lock: IO[str] | None = None
 
     @classmethod
     def create(cls, path: Path, config: CampaignConfig) -> RunDirectory:
@@ -42,11 +48,32 @@ class RunDirectory:
         ensure_free(path)
         directory = cls(path)
         directory.checkpoints.mkdir(parents=True)
+        directory.lock()
         directory.config_file.write_text(config.to_yaml(), encoding="utf-8")
         return directory
 
+    def lock(self) -> None:
+        """Keep other processes out until :meth:`unlock`, or until this process dies.
+
+        Raises:
+            CheckpointError: another process works in the directory.
+        """
+        self._lock = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.unlock()
+            raise CheckpointError(f"{self.path}: another process is running this campaign; stop it first") from None
+
+    def unlock(self) -> None:
+        """Let other processes in."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def discard(self) -> None:
         """Remove a run directory that was just created and never used."""
+        self.unlock()
         shutil.rmtree(self.path)
 
     @classmethod
@@ -122,10 +149,8 @@ def ensure_free(path: Path) -> None:
         ConfigError: the path is a file or a directory that is not empty.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(
-            f"{path}: exists already and is never overwritten; continue it with "
-            f"'matinvent resume {path}' or choose another --output"
-        )
+        resumable = f"continue it with 'matinvent resume {path}' or " if (path / "config.yaml").is_file() else ""
+        raise ConfigError(f"{path}: exists already and is never overwritten; {resumable}choose another --output")
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -134,3 +159,12 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def weights_identity(weights: dict[str, torch.Tensor]) -> str:
+    """A hash that changes whenever any weight does."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

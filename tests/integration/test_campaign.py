@@ -15,9 +15,12 @@ import yaml
 from tests.integration.toy_world import TOY, fingerprint, run_toy, toy_config
 
 from matinvent.campaign import Campaign, load_agent
-from matinvent.candidate import Fate
+from matinvent.candidate import Candidate, Fate
 from matinvent.errors import CheckpointError, ConfigError
 from matinvent.memory.ledger import Ledger
+from matinvent.metrics import iteration_metrics
+from matinvent.tasks import load_task
+from matinvent.testing.toy import ToyGenerator
 
 
 def test_the_reward_at_least_doubles(tmp_path):
@@ -119,3 +122,44 @@ def test_a_killed_campaign_continues_as_if_nothing_had_happened(tmp_path, number
     output, _ = finished.communicate(timeout=120)
     assert finished.returncode == 0, output
     assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "whole")
+
+
+def test_a_stop_rule_that_was_met_stays_met_after_a_resume(tmp_path):
+    campaign, _ = run_toy(tmp_path / "run", "stop.max_evaluations=40")
+    again = Campaign.resume(tmp_path / "run")
+    summary = again.run()
+    assert summary.evaluations == campaign.evaluations == 48
+    assert summary.stopped == "48 evaluations spent"
+
+
+def test_two_processes_never_share_a_run_directory(tmp_path):
+    campaign = Campaign.start(toy_config(), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="another process"):
+        Campaign.resume(tmp_path / "run")
+    campaign.close()
+    Campaign.resume(tmp_path / "run").close()
+
+
+def test_a_changed_prior_is_noticed(tmp_path, monkeypatch):
+    run_toy(tmp_path / "run", "iterations=1")
+    original = ToyGenerator.__init__
+
+    def changed(self):
+        original(self)
+        self.mean.data.add_(0.5)
+
+    monkeypatch.setattr(ToyGenerator, "__init__", changed)
+    with pytest.raises(CheckpointError, match="other weights"):
+        Campaign.resume(tmp_path / "run")
+
+
+def test_the_sun_share_does_not_depend_on_how_many_samples_were_needed():
+    valid = [Candidate(0, i, None, fate=f) for i, f in enumerate([Fate.SCORED, Fate.UNSTABLE] * 5)]
+    waiting = [Candidate(0, i, None, fate=Fate.GENERATED) for i in range(20)]
+    invalid = [Candidate(0, i, None, fate=Fate.INVALID) for i in range(20)]
+    config = load_task("density")
+    metrics = iteration_metrics(config, [*valid, *waiting, *invalid], None, 0, 0)
+    assert metrics["validity"] == pytest.approx(0.6)
+    assert metrics["sun"] == pytest.approx(0.6 * 0.5)
+    unscreened = load_task("density", overrides=["screening.enabled=false"])
+    assert iteration_metrics(unscreened, valid, None, 0, 0)["sun"] is None

@@ -90,6 +90,13 @@ def test_padding_changes_nothing(model):
         torch.testing.assert_close(model.loss(alone, model.predict(alone))[0], losses[row], rtol=1e-4, atol=1e-5)
 
 
+def test_even_absurd_cells_give_finite_predictions(model):
+    noisy = noisy_batch(model)
+    stretched = replace(noisy, lattice=noisy.lattice * 12)
+    prediction = model.predict(stretched)
+    assert all(torch.isfinite(getattr(prediction, name)).all() for name in ("velocity", "score", "logits"))
+
+
 def test_order_of_orbits_does_not_matter(model):
     crystal = model.encode([CRYSTALS["perovskite"]])[0]
     o, template = crystal.template.n_orbits, crystal.template
@@ -180,7 +187,7 @@ def test_training_lowers_the_loss(model):
     learner = model.clone().train()
     optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
     rng = torch.Generator().manual_seed(0)
-    batch = learner.collate(learner.encode(list(CRYSTALS.values()))).repeat(4)
+    batch = learner.collate(learner.encode(list(CRYSTALS.values()) * 4))
     history = []
     for _ in range(60):
         t = 1 - torch.rand(len(batch), generator=rng)

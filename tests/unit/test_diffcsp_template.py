@@ -20,6 +20,7 @@ from matinvent.generators.diffcsp.lattice import (
     family_of,
     fixed_coords,
     lattice_to_coords,
+    log_volume,
     primitive_metric,
 )
 from matinvent.generators.diffcsp.library import TemplateLibrary
@@ -127,6 +128,7 @@ def test_lattice_coordinates_reproduce_any_metric(lengths, angles):
         return
     coords = torch.tensor(lattice_to_coords(lattice.matrix))[None]
     np.testing.assert_allclose(coords_to_metric(coords)[0], lattice.matrix @ lattice.matrix.T, rtol=1e-6, atol=1e-6)
+    assert log_volume(coords).item() == pytest.approx(np.log(lattice.volume))
 
 
 @pytest.mark.parametrize(

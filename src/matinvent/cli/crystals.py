@@ -21,7 +21,7 @@ def generate(
         typer.Option(help="Shipped prior or checkpoint file; default: that of campaigns.", show_default=False),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run directory: draw from its trained agent.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Denoising steps (with --prior).")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance toward stable crystals (with --prior).")] = None,
     output: Annotated[

@@ -71,6 +71,7 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
         raise ConfigError("generator.device: 'cuda' was asked for, but torch sees no GPU; use 'auto' or 'cpu'")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     model = load_model(path, device)
+    model.library.weights(config.min_atoms, config.max_atoms)  # refuses sizes that no template has, before the start
     model.sampler = replace(
         model.sampler,
         steps=config.steps,

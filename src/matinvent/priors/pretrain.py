@@ -1,7 +1,7 @@
 """Supervised pretraining of a diffusion prior: the command ``matinvent pretrain``.
 
 Training is measured in minutes of wall time, the quantity a laptop's owner can plan with: the learning rate
-follows the clock. A checkpoint every few minutes makes it resumable.
+follows the clock. The averaged model is written every five minutes, so that little is lost to an interruption.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matinvent.config import read_yaml
-from matinvent.errors import ConfigError
+from matinvent.errors import ConfigError, InputError
 from matinvent.generators.diffcsp.checkpoint import save_model
 from matinvent.generators.diffcsp.crystal import Crystal, collate
 from matinvent.generators.diffcsp.lattice import FREE, N_COORDS
@@ -30,7 +30,7 @@ from matinvent.generators.diffcsp.network import NetworkConfig
 from matinvent.generators.diffcsp.sampler import SamplerConfig
 from matinvent.priors.dataset import STABILITY_EDGES, load_crystals
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class PretrainConfig(BaseModel):
@@ -54,11 +54,11 @@ class PretrainConfig(BaseModel):
         1.0, description="Classifier-free guidance toward stable crystals that sampling uses by default."
     )
     bfloat16: bool = Field(True, description="Matrix products in bfloat16.")
-    hidden: Annotated[int, Field(ge=8)] = 192
+    hidden: Annotated[int, Field(ge=8, multiple_of=2)] = 192
     edge: Annotated[int, Field(ge=4)] = 96
     layers: Annotated[int, Field(ge=1)] = 6
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0: one per core.")
-    device: str = "cpu"
+    device: Literal["cpu", "cuda"] = "cpu"
     limit: Annotated[int, Field(ge=1)] | None = Field(None, description="Use only so many crystals (for trials).")
 
     @property
@@ -104,6 +104,8 @@ def pretrain(
         torch.set_num_threads(config.threads)
     log(f"encoding the crystals of {data}")
     crystals, realistic = load_crystals(data, config.max_atoms, config.symmetric, config.limit)
+    if not crystals:
+        raise InputError(f"{data}: no crystal in it can be used (ordered, at most {config.max_atoms} atoms)")
     model = build_model(config, crystals, realistic)
     log(f"{len(crystals)} crystals, {len(model.library)} templates, {_count(model)} weights")
     trainer = Trainer(config, model, crystals, log)

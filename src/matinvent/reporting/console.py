@@ -60,11 +60,11 @@ class ConsoleCallback(Callback):
             f"directory {escape(str(directory))}"
         )
         self._metrics = ["reward_mean", "reward_max", *(f"{o.property}_mean" for o in config.objectives)]
-        titles = ["mean reward", "max reward", *(f"mean {o.property}" for o in config.objectives)]
-        self._columns = ["iteration", *FUNNEL, *titles, "time"]
+        # Short titles, so that a line with one property fits 80 columns; all numbers but "best" are means.
+        self._columns = [" iter", *FUNNEL, "reward", " best", *(o.property for o in config.objectives), "time"]
         self._total = config.iterations
         self._print()
-        self._print("[bold]" + escape("  ".join(self._columns)) + "[/bold]")
+        self._print("[bold]" + escape(" ".join(self._columns)) + "[/bold]")
         if self._console.is_terminal:
             self._start_bar()
 
@@ -80,9 +80,9 @@ class ConsoleCallback(Callback):
             f"{report.iteration + 1}/{report.total}",
             *(str(report.funnel.get(station, "")) for station in FUNNEL),
             *(_number(report.metrics.get(name)) for name in self._metrics),
-            f"{sum(report.seconds.values()):.0f} s",
+            f"{sum(report.seconds.values()):.0f}s",
         ]
-        self._print("  ".join(f"{cell:>{len(title)}}" for cell, title in zip(cells, self._columns, strict=True)))
+        self._print(" ".join(f"{cell:>{len(title)}}" for cell, title in zip(cells, self._columns, strict=True)))
         for note in report.notes:
             self._print(f"  [yellow]note: {escape(note)}[/yellow]")
 

@@ -23,6 +23,6 @@ def space_group(structure: Structure, symprec: float = SYMPREC) -> str:
 
     try:
         number = moyopy.MoyoDataset(MoyoAdapter.from_structure(structure), symprec=symprec).number
-    except ValueError:  # degenerate or overlapping crystals have no meaningful symmetry
+    except (ValueError, OverflowError):  # degenerate crystals, or dummy species, have no meaningful symmetry
         return ""
     return f"{moyopy.SpaceGroupType(number).hm_short.replace(' ', '')} ({number})"

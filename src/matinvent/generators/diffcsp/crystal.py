@@ -170,14 +170,6 @@ class CrystalBatch:
         """The batch on another device."""
         return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
-    def repeat(self, times: int) -> CrystalBatch:
-        """Each crystal ``times`` times, copies adjacent; (B * times) crystals."""
-        return replace(self, **{f.name: getattr(self, f.name).repeat_interleave(times, 0) for f in fields(self)})
-
-    def select(self, rows: torch.Tensor) -> CrystalBatch:
-        """The crystals at the given rows."""
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
     def atoms_from_orbits(self, values: torch.Tensor) -> torch.Tensor:
         """Spread orbit values (B, O, F) to their atoms, (B, N, F)."""
         return torch.gather(values, 1, self.orbit[..., None].expand(-1, -1, values.shape[-1]))

@@ -73,3 +73,8 @@ def coords_to_metric(coords: torch.Tensor) -> torch.Tensor:
 def primitive_metric(coords: torch.Tensor, centring: torch.Tensor) -> torch.Tensor:
     """Metric (B, 3, 3), A^2, of primitive cells; ``centring`` (B, 3, 3) maps conventional rows to primitive."""
     return centring @ coords_to_metric(coords) @ centring.transpose(-1, -2)
+
+
+def log_volume(coords: torch.Tensor) -> torch.Tensor:
+    """Log of the conventional cell's volume (A^3), (B,): the trace of S, exact where det G underflows."""
+    return 3 * coords[..., -1]

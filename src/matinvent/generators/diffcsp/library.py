@@ -88,14 +88,23 @@ class TemplateLibrary:
         Raises:
             ConfigError: no template has a cell of the wanted size.
         """
+        weights = torch.from_numpy(self.weights(min_atoms, max_atoms))
+        picks = torch.multinomial(weights, n, replacement=True, generator=rng)
+        return [self[int(index)] for index in picks]
+
+    def weights(self, min_atoms: int | None = None, max_atoms: int | None = None) -> np.ndarray:
+        """Counts of the templates of the wanted cell size, 0 for the others, (T,).
+
+        Raises:
+            ConfigError: no template has a cell of the wanted size.
+        """
         low, high = min_atoms or 1, max_atoms or int(self.n_atoms.max())
         weights = np.where((self.n_atoms >= low) & (self.n_atoms <= high), self.counts, 0).astype(float)
         if not weights.any():
             raise ConfigError(
                 f"no template has {low} to {high} atoms; the library has {self.n_atoms.min()} to {self.n_atoms.max()}"
             )
-        picks = torch.multinomial(torch.from_numpy(weights), n, replacement=True, generator=rng)
-        return [self[int(index)] for index in picks]
+        return weights
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import Crystal, CrystalBatch, collate, encode_structure
-from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
+from matinvent.generators.diffcsp.lattice import N_COORDS, log_volume, primitive_metric
 from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.network import MASKED, Denoiser, NetworkConfig, NetworkInput
 from matinvent.generators.diffcsp.noise import (
@@ -54,12 +54,6 @@ class NoisyBatch:
     score: torch.Tensor
     masked: torch.Tensor
 
-    def select(self, rows: slice) -> NoisyBatch:
-        """The crystals of a slice of rows."""
-        index = torch.arange(len(self.t), device=self.t.device)[rows]
-        tensors = {name: value[index] for name, value in vars(self).items() if name != "clean"}
-        return NoisyBatch(clean=self.clean.select(index), **tensors)
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -71,14 +65,6 @@ class Prediction:
     velocity: torch.Tensor
     score: torch.Tensor
     logits: torch.Tensor
-
-    def select(self, rows: slice) -> Prediction:
-        """The crystals of a slice of rows."""
-        return Prediction(self.velocity[rows], self.score[rows], self.logits[rows])
-
-    def detach(self) -> Prediction:
-        """The same values outside the autograd graph."""
-        return Prediction(self.velocity.detach(), self.score.detach(), self.logits.detach())
 
     def guided(self, unconditional: Prediction, weight: float) -> Prediction:
         """Classifier-free guidance (Ho and Salimans 2022): move away from the unconditional output."""
@@ -209,11 +195,13 @@ class DiffCSP(nn.Module):
         stability: torch.Tensor | None = None,
     ) -> Prediction:
         """Predict from noisy variables; only the templates of ``batch`` are read, not its values."""
+        real = self.unstandardise(batch, lattice)
         seen = NetworkInput(
             species=species,
             positions=batch.positions(parameters),
             lattice=lattice,
-            metric=primitive_metric(self.unstandardise(batch, lattice), batch.centring),
+            metric=primitive_metric(real, batch.centring),
+            log_volume=log_volume(real) - batch.cells.log(),
             t=t,
             stability=batch.stability if stability is None else stability,
         )

@@ -42,13 +42,15 @@ class NetworkInput:
     """What the network sees of a noisy batch.
 
     ``species`` (B, O) element index or MASKED; ``positions`` (B, N, 3) fractional; ``lattice`` (B, 6)
-    standardised coordinates; ``metric`` (B, 3, 3) A^2; ``t`` (B,); ``stability`` (B,) class, 0 = unknown.
+    standardised coordinates; ``metric`` (B, 3, 3) A^2 and ``log_volume`` (B,), A^3, of the primitive cell; ``t``
+    (B,); ``stability`` (B,) class, 0 = unknown.
     """
 
     species: torch.Tensor
     positions: torch.Tensor
     lattice: torch.Tensor
     metric: torch.Tensor
+    log_volume: torch.Tensor
     t: torch.Tensor
     stability: torch.Tensor
 
@@ -147,7 +149,7 @@ class Denoiser(nn.Module):
         half = self.config.hidden // 2
         rates = torch.exp(torch.linspace(0, math.log(1000.0), half, device=seen.t.device))
         angles = seen.t[:, None] * rates
-        volume = torch.logdet(seen.metric)[:, None] / 2
+        volume = seen.log_volume[:, None]
         shape = seen.metric / torch.exp(volume * 2 / 3)[..., None]
         size = batch.n_atoms[:, None]
         features = [seen.lattice, torch.tanh(shape.flatten(1) / 2), volume - size.log() - 3, size / 10]

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 
@@ -57,16 +58,9 @@ class ScoreScale(torch.nn.Module):
 
     table: torch.Tensor
 
-    def __init__(self, points: int = 401) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        t = torch.linspace(0, 1, points, dtype=torch.float64)
-        width = (SIGMA_MIN ** (1 - t) * SIGMA_MAX**t)[:, None]
-        x = torch.linspace(-0.5, 0.5, 8001, dtype=torch.float64)[None].expand(points, -1)
-        images = torch.arange(-_IMAGES, _IMAGES + 1, dtype=torch.float64)
-        density = torch.exp(-((x[..., None] + images) ** 2) / (2 * width[..., None] ** 2)).sum(-1)
-        density = density / density.sum(1, keepdim=True)
-        square = (density * wrapped_score(x, width.expand_as(x)) ** 2).sum(1)
-        self.register_buffer("table", square.sqrt().float(), persistent=False)
+        self.register_buffer("table", _score_table().clone(), persistent=False)
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """RMS score at t, same shape; log-linear between table points."""
@@ -74,3 +68,16 @@ class ScoreScale(torch.nn.Module):
         low = place.floor().long().clamp(max=len(self.table) - 2)
         logs = self.table.log()
         return torch.exp(torch.lerp(logs[low], logs[low + 1], place - low))
+
+
+@cache
+def _score_table(points: int = 401) -> torch.Tensor:
+    """RMS of the wrapped score at equidistant t by quadrature, (points,); row by row to spare memory."""
+    x = torch.linspace(-0.5, 0.5, 8001, dtype=torch.float64)
+    images = torch.arange(-_IMAGES, _IMAGES + 1, dtype=torch.float64)
+    rows = []
+    for t in torch.linspace(0, 1, points, dtype=torch.float64):
+        width = SIGMA_MIN ** (1 - t) * SIGMA_MAX**t
+        density = torch.exp(-((x[:, None] + images) ** 2) / (2 * width**2)).sum(-1)
+        rows.append((density / density.sum() * wrapped_score(x, width.expand_as(x)) ** 2).sum())
+    return torch.stack(rows).sqrt().float()
