@@ -113,14 +113,15 @@ def test_a_dry_run_prints_settings_that_load_back_and_writes_nothing(campaign, t
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_existing_run_directory_is_refused_untouched(campaign, tmp_path, capsys):
+@pytest.mark.parametrize(("file", "resumable"), [("thesis.tex", False), ("config.yaml", True)])
+def test_an_existing_directory_is_refused_untouched(campaign, tmp_path, capsys, file, resumable):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("precious", encoding="utf-8")
+    (tmp_path / "mine" / file).write_text("precious", encoding="utf-8")
     assert run("--output", "mine") == 2
     message = complaint(capsys)
     assert "mine: exists already and is never overwritten" in message
-    assert "matinvent resume mine" in message
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    assert ("matinvent resume mine" in message) is resumable
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == [file]
 
 
 @pytest.mark.parametrize(
