@@ -7,7 +7,6 @@ campaign that is killed at any moment and resumed repeats the interrupted iterat
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from matinvent.candidate import Candidate, Fate, funnel
 from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.cache import ResultCache
+from matinvent.execution.executors import available_cores
 from matinvent.interrupt import Interrupted, catch_signals
 from matinvent.learning.learner import Learner, LearningReport
 from matinvent.memory.diversity import DiversityFilter
@@ -46,7 +46,7 @@ class Campaign:
     """A reinforcement-learning campaign in a run directory; made by :meth:`start` or :meth:`resume`."""
 
     def __init__(self, config: CampaignConfig, directory: RunDirectory, callbacks: Sequence[Callback]) -> None:
-        torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(config.threads or available_cores())
         self.config = config
         self.directory = directory
         self.callbacks = tuple(callbacks)

@@ -115,7 +115,9 @@ def _reference_set() -> list[Check]:
 
 
 def _machine() -> list[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from matinvent.execution.executors import available_cores
+
+    cores = available_cores()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
     free = shutil.disk_usage(Path.cwd()).free / _GIB
     return [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from matinvent.cli.output import console, progress_bar
+from matinvent.cli.output import console, progress_bar, refuse_existing
 
 app = typer.Typer(help="Make reference sets: the hull and the known crystals that new ones are compared with.")
 
@@ -32,11 +32,9 @@ def build(
     $ matinvent reference build structures.parquet energies.parquet --output mine.npz
     $ matinvent run density --set screening.reference=mine.npz
     """
-    from matinvent.errors import ConfigError
     from matinvent.screening.reference import build_reference
 
-    if output.exists():
-        raise ConfigError(f"{output}: exists already; choose another name")
+    refuse_existing(output)
     with progress_bar("fingerprints") as progress:
         reference = build_reference(structures, energies, output, potential, progress)
     console().print(f"Reference set: {output}, {len(reference)} known crystals, {len(reference.hull)} hull vertices")

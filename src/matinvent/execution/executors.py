@@ -130,3 +130,10 @@ def _end_with_parent() -> None:
     assert parent is not None, "runs in worker processes only"
     parent.join()
     os._exit(1)
+
+
+def available_cores() -> int:
+    """CPU cores this process may use; fewer than the machine has under a scheduler or an affinity mask."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,7 +7,7 @@ for the conditional prior, ``mp_energies.parquet`` (material_id, formula, energy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +79,6 @@ def load_crystals(
     max_atoms: int,
     symmetric: bool,
     limit: int | None = None,
-    progress: Callable[[float], None] | None = None,
 ) -> tuple[list[Crystal], np.ndarray]:
     """Encode a data folder's crystals, with their stability classes.
 
@@ -100,6 +99,4 @@ def load_crystals(
         if not isinstance(crystal, Failure):
             crystals.append(replace(crystal, stability=int(classes[i])))
             kept.append(realistic[i])
-        if progress is not None and i % 500 == 0:
-            progress(i / len(table))
     return crystals, np.array(kept, dtype=bool)

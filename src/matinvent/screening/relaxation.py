@@ -6,7 +6,6 @@ Results have the length and order of the input; a crystal that cannot be relaxed
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from matinvent.errors import Failure
+from matinvent.execution.executors import available_cores
 from matinvent.screening.neighbors import Crystal
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def make_relaxer(config: RelaxationConfig, workers: int) -> Relaxer:
     from matinvent.screening.pooled_relaxer import PooledRelaxer, local_relaxer
 
     if workers == 0:
-        workers = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+        workers = available_cores()
     return local_relaxer(config) if workers == 1 else PooledRelaxer(config, workers)
 
 
