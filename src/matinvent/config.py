@@ -28,6 +28,41 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+CrystalSystem = Literal["triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic"]
+
+
+class TemplateConfig(Section):
+    """Which symmetry templates are sampled; what is null or empty is as in the prior's training data."""
+
+    min_atoms: Count | None = Field(None, description="Smallest primitive cell.")
+    max_atoms: Count | None = Field(None, description="Largest primitive cell.")
+    min_elements: Count | None = Field(None, description="Fewest distinct elements.")
+    max_elements: Count | None = Field(None, description="Most distinct elements.")
+    max_orbits: Count | None = Field(None, description="Most occupied orbits (inequivalent sites).")
+    space_groups: tuple[Annotated[int, Field(ge=1, le=230)], ...] = Field(
+        (), description="International numbers of the space groups to sample; empty: all."
+    )
+    crystal_systems: tuple[CrystalSystem, ...] = Field((), description="Crystal systems to sample; empty: all.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TemplateConfig:
+        for kind in ("atoms", "elements"):
+            low, high = getattr(self, f"min_{kind}"), getattr(self, f"max_{kind}")
+            if low and high and low > high:
+                raise ValueError(f"min_{kind} ({low}) must not exceed max_{kind} ({high})")
+        return self
+
+
+class TiltSection(Section):
+    """Learning the distribution of symmetry templates, too (see generators/diffcsp/tilt.py)."""
+
+    enabled: bool = Field(False, description="Draw rewarded templates more often; off: draw them as the prior does.")
+    rate: Positive = Field(40.0, description="Factor on the learning rate.")
+    divergence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        1.0, description="Factor on the divergence to the prior's distribution."
+    )
+
+
 class GeneratorConfig(Section):
     """Which prior to start from and how to sample it."""
 
@@ -41,15 +76,9 @@ class GeneratorConfig(Section):
         None, description="Classifier-free guidance toward stable crystals; null: as the prior's card says."
     )
     batch_size: Count = Field(64, description="Crystals denoised at once.")
-    min_atoms: Count | None = Field(None, description="Smallest primitive cell to sample; null: as the training data.")
-    max_atoms: Count | None = Field(None, description="Largest primitive cell to sample; null: as the training data.")
+    templates: TemplateConfig = TemplateConfig()
+    tilt: TiltSection = TiltSection()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    @model_validator(mode="after")
-    def _atoms_ordered(self) -> GeneratorConfig:
-        if self.min_atoms and self.max_atoms and self.min_atoms > self.max_atoms:
-            raise ValueError(f"min_atoms ({self.min_atoms}) must not exceed max_atoms ({self.max_atoms})")
-        return self
 
 
 class ValidityConfig(Section):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,13 +12,19 @@ import torch
 from tests.unit.test_diffcsp_template import CRYSTALS
 
 from matinvent.config import GeneratorConfig
-from matinvent.errors import ConfigError, Failure, InputError
+from matinvent.errors import CheckpointError, ConfigError, Failure, InputError
+from matinvent.generators.diffcsp.library import Blueprint
 from matinvent.generators.diffcsp.model import DiffCSP
+from matinvent.generators.diffcsp.sampler import blank
 from matinvent.priors import list_priors, load_generator
 from matinvent.priors.dataset import load_crystals
-from matinvent.priors.pretrain import PretrainConfig, load_pretrain_config, pretrain
+from matinvent.priors.pretrain import pretrain
+from matinvent.priors.settings import PretrainConfig, load_pretrain_config
 
-TINY = {"minutes": 0.03, "hidden": 16, "edge": 8, "layers": 1, "batch_size": 8, "threads": 1, "bfloat16": False}
+TINY = {
+    "minutes": 0.03, "hidden": 16, "edge": 8, "layers": 1, "batch_size": 8, "workers": 1, "threads": 1,
+    "bfloat16": False, "critic_minutes": 0.01,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -70,9 +79,51 @@ def test_pretraining_writes_a_prior_that_can_be_sampled(folder, symmetric):
     assert isinstance(model, DiffCSP)
     assert model.symmetric is symmetric
     assert model.sampler.guidance == 1.0
+    assert model.sampler.candidates == 2
+    assert model.critic is not None
     assert len(model.sample(4, torch.Generator().manual_seed(0))) == 4
     with pytest.raises(ConfigError, match="exists already"):
         pretrain(PretrainConfig(**TINY), folder, output)
+
+
+def test_an_interrupted_training_is_resumed_where_it_was(folder, monkeypatch):
+    monkeypatch.setattr("matinvent.priors.trainer._SAVE_INTERVAL", 0.0)
+    output = folder / "prior.safetensors"
+    settings = PretrainConfig(**TINY)
+    lines = []
+
+    def interrupt(share):
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(CheckpointError, match="start without --resume"):
+        pretrain(settings, folder, output, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(settings, folder, output, progress=interrupt)
+    with pytest.raises(ConfigError, match="exists already"):
+        pretrain(settings, folder, output)
+    other = PretrainConfig(**{**TINY, "hidden": 32})
+    with pytest.raises(CheckpointError, match="does not fit these settings"):
+        pretrain(other, folder, output, resume=True)
+    pretrain(settings, folder, output, lines.append, resume=True)
+    resumed = next(line for line in lines if line.startswith("resumed after"))
+    assert int(resumed.split()[2]) > 0
+    assert not output.with_suffix(".state").exists()
+    assert load_generator(str(output), GeneratorConfig(prior=str(output))).critic is not None
+
+
+def test_two_workers_train_one_model(folder):
+    # In a process of its own: workers are forked, which autograd allows only before its first use.
+    settings = {**TINY, "workers": 2, "minutes": 0.05}
+    script = (
+        "from pathlib import Path; from matinvent.priors.pretrain import pretrain; "
+        "from matinvent.priors.settings import PretrainConfig; "
+        f"pretrain(PretrainConfig(**{settings!r}), Path({str(folder)!r}), Path({str(folder / 'p.safetensors')!r}), print)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "finished after" in done.stdout
+    assert (folder / "p.md").is_file()
 
 
 def test_what_a_data_folder_lacks_is_named(tmp_path, folder):
@@ -107,10 +158,9 @@ def test_shipped_priors_have_cards_and_make_crystals():
 def test_the_loss_is_finite_for_every_template_of_the_shipped_library():
     model = load_generator("mp-symmetric", GeneratorConfig())
     rng = torch.Generator().manual_seed(0)
-    from matinvent.generators.diffcsp.sampler import _blank
-
     for start in range(0, len(model.library), 64):
-        batch = model.collate([_blank(model.library[i]) for i in range(start, min(start + 64, len(model.library)))])
+        templates = [model.library[i] for i in range(start, min(start + 64, len(model.library)))]
+        batch = model.collate([blank(Blueprint(0, template, 1)) for template in templates])
         t = 1 - torch.rand(len(batch), generator=rng)
         with torch.no_grad():
             noisy = model.draw_noise(batch, t, rng)

@@ -10,9 +10,14 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from matinvent.errors import Failure
+from matinvent.screening.matching import Identity, identify
 from matinvent.screening.neighbors import Crystal, find_neighbors
 from matinvent.screening.potential import Evaluation
+from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.relaxation import Progress, Relaxation
+from matinvent.screening.stability import Hull, atomic_fractions
+
+SALTS = {"NaCl": -3.4, "KCl": -3.3, "LiF": -4.8, "LiCl": -3.6, "NaF": -4.3, "KF": -4.2}
 
 
 def face_centred(a: float, **sublattices: tuple[float, float, float]) -> Structure:
@@ -95,6 +100,16 @@ class StillRelaxer:
         if name in self.failing:
             return Failure("error", "told to fail")
         return Relaxation(structure, self.energies[name] * len(structure), True, 3, 0.05, 0.1)
+
+
+def salt_reference() -> ReferenceSet:
+    """Elements at 0 eV/atom, NaCl at -3.4 and known in rock salt."""
+    entries = {"Na": 0.0, "K": 0.0, "Li": 0.0, "Cl": 0.0, "F": 0.0} | SALTS
+    known = identify(rocksalt())
+    assert isinstance(known, Identity)
+    quanta = np.rint(known.fingerprint[None] / 0.002).astype(np.int16)
+    hull = Hull(atomic_fractions(list(entries)), list(entries.values()))
+    return ReferenceSet(hull, "still", ["NaCl"], np.array([1]), ["halite"], quanta)
 
 
 def deadly_calculator() -> Any:

@@ -13,7 +13,7 @@ from tests.unit.test_diffcsp_template import CRYSTALS
 from matinvent.errors import CheckpointError, ConfigError, Failure
 from matinvent.generators.diffcsp.checkpoint import load_model, save_model
 from matinvent.generators.diffcsp.crystal import collate, encode_structure
-from matinvent.generators.diffcsp.library import TemplateLibrary
+from matinvent.generators.diffcsp.library import TemplateFilter, TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP, NoisyBatch
 from matinvent.generators.diffcsp.network import MASKED, NetworkConfig
 from matinvent.generators.diffcsp.noise import ScoreScale, sigma, signal, signal_loss_rate, wrap, wrapped_score
@@ -159,7 +159,7 @@ def test_samples_are_reproducible_and_as_symmetric_as_their_template(model):
     assert [repr(s) for s in first] == [repr(s) for s in second]
     if not model.symmetric:
         return
-    templates = model.library.draw(8, torch.Generator().manual_seed(3))
+    templates = [drawn.template for drawn in model.library.draw(8, torch.Generator().manual_seed(3))]
     built = [(s, t) for s, t in zip(first, templates, strict=True) if not isinstance(s, Failure)]
     assert len(built) >= 4
     for structure, template in built:
@@ -170,10 +170,10 @@ def test_samples_are_reproducible_and_as_symmetric_as_their_template(model):
 
 def test_cell_size_can_be_chosen(model):
     drawn = model.clone()
-    drawn.sampler = SamplerConfig(steps=2, min_atoms=3, max_atoms=6)
+    drawn.sampler = SamplerConfig(steps=2, templates=TemplateFilter(min_atoms=3, max_atoms=6))
     assert all(3 <= len(s) <= 6 for s in drawn.sample(10, torch.Generator().manual_seed(0)))
-    drawn.sampler = SamplerConfig(steps=2, min_atoms=19, max_atoms=19)
-    with pytest.raises(ConfigError, match="no template has 19 to 19 atoms"):
+    drawn.sampler = SamplerConfig(steps=2, templates=TemplateFilter(min_atoms=19, max_atoms=19))
+    with pytest.raises(ConfigError, match="no template of the library fits"):
         drawn.sample(1, torch.Generator().manual_seed(0))
 
 

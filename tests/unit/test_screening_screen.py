@@ -5,36 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
-from tests.unit.screening_world import StillRelaxer, displaced, rocksalt, zincblende
+from tests.unit.screening_world import SALTS, StillRelaxer, displaced, rocksalt, salt_reference, zincblende
 
 from matinvent.candidate import Candidate, Fate, funnel
 from matinvent.config import RelaxationConfig, ScreeningConfig
 from matinvent.errors import ConfigError
-from matinvent.screening.matching import Identity, identify
-from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.screen import Screener
-from matinvent.screening.stability import Hull, atomic_fractions
-
-SALTS = {"NaCl": -3.4, "KCl": -3.3, "LiF": -4.8, "LiCl": -3.6, "NaF": -4.3, "KF": -4.2}
-
-
-def reference() -> ReferenceSet:
-    """Elements at 0 eV/atom, NaCl at -3.4 and known in rock salt."""
-    entries = {"Na": 0.0, "K": 0.0, "Li": 0.0, "Cl": 0.0, "F": 0.0} | SALTS
-    known = identify(rocksalt())
-    assert isinstance(known, Identity)
-    quanta = np.rint(known.fingerprint[None] / 0.002).astype(np.int16)
-    hull = Hull(atomic_fractions(list(entries)), list(entries.values()))
-    return ReferenceSet(hull, "still", ["NaCl"], np.array([1]), ["halite"], quanta)
 
 
 def screener(relaxer: StillRelaxer | None = None, **changes: object) -> Screener:
-    return Screener(ScreeningConfig(**changes), relaxer=relaxer or StillRelaxer(SALTS), reference=reference())
+    return Screener(ScreeningConfig(**changes), relaxer=relaxer or StillRelaxer(SALTS), reference=salt_reference())
 
 
 def batch(*structures: Structure | None) -> list[Candidate]:
@@ -173,8 +157,8 @@ def test_energy_scales_are_never_mixed() -> None:
     relaxer = StillRelaxer(SALTS)
     relaxer.potential = "another"
     with pytest.raises(ConfigError, match="reference build"):
-        Screener(ScreeningConfig(), relaxer=relaxer, reference=reference())
-    Screener(ScreeningConfig(stability=False), relaxer=relaxer, reference=reference()).close()
+        Screener(ScreeningConfig(), relaxer=relaxer, reference=salt_reference())
+    Screener(ScreeningConfig(stability=False), relaxer=relaxer, reference=salt_reference()).close()
 
 
 def test_progress_reaches_one_also_without_candidates() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from matinvent.cli.output import console, error_console, next_directory, progress_bar, refuse_existing
 from matinvent.errors import ConfigError, Failure, InputError
+from matinvent.reporting.screened import write_csv, write_screened
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from matinvent.config import ScreeningConfig
 
 _SCREENING = "screening."
-_RESULT_COLUMNS = (
-    "source", "formula", "space_group", "fate", "reason", "energy_per_atom", "e_above_hull", "rmsd",
-    "relax_steps", "converged", "relaxed",
-)  # fmt: skip
 
 
 def evaluate(
@@ -64,7 +60,7 @@ def evaluate(
     _report_unreadable(sources, crystals)
     _screen(candidates, settings)
     folder.mkdir(parents=True)
-    _write_results(sources, candidates, folder)
+    write_screened(sources, candidates, folder)
     _show_funnel(candidates, folder)
 
 
@@ -109,7 +105,7 @@ def properties(
             table.add_row(*(escape(cell) for cell in row))
         console().print(table)
     else:
-        _write_csv(output, [header, *rows])
+        write_csv(output, [header, *rows])
         console().print(f"{len(rows)} crystals: {output}", soft_wrap=True, highlight=False)
 
 
@@ -142,23 +138,6 @@ def _report_unreadable(sources: Sequence[str], crystals: Sequence[Structure | Fa
         raise InputError(f"none of the files can be read: {unreadable[0][0]}: {unreadable[0][1].reason}")
     for source, failure in unreadable:
         error_console().print(f"[yellow]{escape(source)}: {escape(str(failure))}[/yellow]", soft_wrap=True)
-
-
-def _write_results(sources: Sequence[str], candidates: Sequence[Candidate], folder: Path) -> None:
-    from matinvent.reporting.symmetry import space_group
-
-    relaxed = folder / "relaxed"
-    relaxed.mkdir()
-    rows: list[Sequence[object]] = [_RESULT_COLUMNS]
-    for source, c in zip(sources, candidates, strict=True):
-        file = ""
-        if c.relaxed is not None:
-            file = f"relaxed/{c.index:04d}_{c.composition}.cif"
-            (folder / file).write_text(c.relaxed.to(fmt="cif"), encoding="utf-8")
-        group = space_group(c.final) if c.final is not None and c.final.is_ordered else ""
-        values = (c.energy_per_atom, c.e_above_hull, c.rmsd, c.relax_steps, c.converged)
-        rows.append([source, c.composition, group, c.fate.value, c.reason, *values, file])
-    _write_csv(folder / "results.csv", rows)
 
 
 def _show_funnel(candidates: Sequence[Candidate], folder: Path) -> None:
@@ -206,8 +185,3 @@ def _property_cells(names: Sequence[str], values: dict[str, float] | Failure) ->
 
 def _formula(crystal: Structure | Failure) -> str:
     return "" if isinstance(crystal, Failure) else crystal.composition.reduced_formula
-
-
-def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    with path.open("x", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)

@@ -17,18 +17,22 @@ def pretrain(
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write, NAME.safetensors.")],
     config: Annotated[Path | None, typer.Option(help="YAML file of pretraining settings.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time of the optimisation.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same settings.")] = False,
 ) -> None:
     """Train a diffusion prior on known crystals.
 
     [bold]Example[/bold]
     $ matinvent pretrain --data crystals/ --minutes 60 --output my-prior.safetensors
+    $ matinvent pretrain --data crystals/ --minutes 60 --output my-prior.safetensors --resume
     $ matinvent run density --set generator.prior=my-prior.safetensors
     """
-    from matinvent.priors.pretrain import load_pretrain_config
     from matinvent.priors.pretrain import pretrain as train
+    from matinvent.priors.settings import load_pretrain_config
 
     settings = load_pretrain_config(config, minutes)
     out = console()
     with progress_bar("pretraining") as progress:
-        path = train(settings, data, output, lambda line: out.print(line, highlight=False, markup=False), progress)
+        path = train(
+            settings, data, output, lambda line: out.print(line, highlight=False, markup=False), progress, resume
+        )
     out.print(f"Prior: {path}   model card: {path.with_suffix('.md')}", soft_wrap=True, highlight=False)

@@ -65,22 +65,25 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     import torch
 
     from matinvent.generators.diffcsp.checkpoint import load_model
+    from matinvent.generators.diffcsp.library import TemplateFilter
+    from matinvent.generators.diffcsp.tilt import TiltConfig
 
     wanted = config.device
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError("generator.device: 'cuda' was asked for, but torch sees no GPU; use 'auto' or 'cpu'")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     model = load_model(path, device)
-    model.library.weights(config.min_atoms, config.max_atoms)  # refuses sizes that no template has, before the start
+    templates = TemplateFilter(**config.templates.model_dump())
+    model.library.weights(templates)  # refuses what no template has, before the start
     model.sampler = replace(
         model.sampler,
         steps=config.steps,
         corrector_steps=config.corrector_steps,
         batch_size=config.batch_size,
-        min_atoms=config.min_atoms,
-        max_atoms=config.max_atoms,
+        templates=templates,
         guidance=model.sampler.guidance if config.guidance is None else config.guidance,
     )
+    model.tilt_config = TiltConfig(**config.tilt.model_dump())
     return cast("Generator", model)
 
 

@@ -13,12 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from matinvent.errors import CheckpointError
+from matinvent.generators.diffcsp.critic import StabilityCritic
 from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP
 from matinvent.generators.diffcsp.network import NetworkConfig
 from matinvent.generators.diffcsp.sampler import SamplerConfig
 
-FORMAT = "matinvent-diffcsp-1"
+FORMAT = "matinvent-diffcsp-2"
 _LIBRARY = "library."
 
 
@@ -32,7 +33,8 @@ def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = Non
         "name": model.name,
         "max_atoms": str(model.max_atoms),
         "network": json.dumps(asdict(model.denoiser.config)),
-        "sampler": json.dumps(asdict(model.sampler)),
+        "critic": json.dumps(asdict(model.critic.config) if model.critic else None),
+        "sampler": json.dumps({name: value for name, value in vars(model.sampler).items() if name != "templates"}),
         **(notes or {}),
     }
     temporary = path.with_name(path.name + ".part")
@@ -64,6 +66,9 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> DiffCSP:
         sampler=SamplerConfig(**json.loads(header["sampler"])),
         name=header["name"],
     )
+    critic = json.loads(header["critic"])
+    if critic is not None:
+        model.adopt(StabilityCritic(NetworkConfig(**critic)))
     try:
         model.load_state_dict({name: value.float() for name, value in tensors.items()})
     except RuntimeError as error:

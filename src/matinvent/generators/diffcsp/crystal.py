@@ -30,6 +30,7 @@ class Crystal:
         parameters: free orbit parameters in [0, 1), (O, 3); unused ones are 0.
         lattice: log-strain coordinates of the conventional cell, (6,).
         stability: class of the energy above hull, 0 = unknown (see the prior's card).
+        entry: index of the template in the model's library, -1 = not looked up or not there.
     """
 
     template: SymmetryTemplate
@@ -37,6 +38,12 @@ class Crystal:
     parameters: np.ndarray
     lattice: np.ndarray
     stability: int = 0
+    entry: int = -1
+
+    @property
+    def n_elements(self) -> int:
+        """Distinct elements."""
+        return len(set(self.species.tolist()))
 
 
 def encode_structure(structure: Structure, max_atoms: int, symmetric: bool = True) -> Crystal | Failure:
@@ -127,11 +134,14 @@ class CrystalBatch:
         parameters: orbit parameters, (B, O, 3).
         lattice: log-strain coordinates, (B, 6).
         stability: energy-above-hull class, (B,).
+        n_elements: distinct elements of each crystal, (B,).
+        entry: index of each template in the library or -1, (B,).
         space_group: (B,), 0 for template-free crystals.
         family: crystal family, (B,).
         orbit: orbit of each atom, (B, N).
         origin: (B, N, 3).
         directions: (B, N, 3, 3).
+        inverse_directions: orbit parameters per unit displacement, (B, N, 3, 3): [atom, xyz, parameter].
         centring: (B, 3, 3).
         cells: primitive cells per conventional cell, (B,).
         lattice_free: 1 where a lattice coordinate is free, (B, 6).
@@ -145,11 +155,14 @@ class CrystalBatch:
     parameters: torch.Tensor
     lattice: torch.Tensor
     stability: torch.Tensor
+    n_elements: torch.Tensor
+    entry: torch.Tensor
     space_group: torch.Tensor
     family: torch.Tensor
     orbit: torch.Tensor
     origin: torch.Tensor
     directions: torch.Tensor
+    inverse_directions: torch.Tensor
     centring: torch.Tensor
     cells: torch.Tensor
     lattice_free: torch.Tensor
@@ -201,11 +214,14 @@ def collate(crystals: Sequence[Crystal]) -> CrystalBatch:
         "parameters": np.zeros((size, o, 3), f32),
         "lattice": np.zeros((size, N_COORDS), f32),
         "stability": np.array([c.stability for c in crystals], np.int64),
+        "n_elements": np.array([c.n_elements for c in crystals], np.int64),
+        "entry": np.array([c.entry for c in crystals], np.int64),
         "space_group": np.array([c.template.space_group for c in crystals], np.int64),
         "family": np.array([c.template.family for c in crystals], np.int64),
         "orbit": np.zeros((size, n), np.int64),
         "origin": np.zeros((size, n, 3), f32),
         "directions": np.zeros((size, n, 3, 3), f32),
+        "inverse_directions": np.zeros((size, n, 3, 3), f32),
         "centring": np.stack([c.template.centring for c in crystals]).astype(f32),
         "cells": np.array([c.template.cells for c in crystals], f32),
         "lattice_free": np.stack([FREE[c.template.family] for c in crystals]),
@@ -223,6 +239,7 @@ def collate(crystals: Sequence[Crystal]) -> CrystalBatch:
         arrays["orbit"][row, :atoms] = template.orbit
         arrays["origin"][row, :atoms] = template.origin
         arrays["directions"][row, :atoms] = template.directions
+        arrays["inverse_directions"][row, :atoms] = template.inverse_directions
         arrays["orbit_free"][row, :orbits] = np.arange(3) < template.free[:, None]
         arrays["atom_mask"][row, :atoms] = 1
         arrays["orbit_mask"][row, :orbits] = 1

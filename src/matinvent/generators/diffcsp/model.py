@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from matinvent.errors import Failure
+from matinvent.generators.diffcsp.critic import StabilityCritic
 from matinvent.generators.diffcsp.crystal import Crystal, CrystalBatch, collate, encode_structure
 from matinvent.generators.diffcsp.lattice import N_COORDS, log_volume, primitive_metric
 from matinvent.generators.diffcsp.library import TemplateLibrary
@@ -32,6 +33,13 @@ from matinvent.generators.diffcsp.noise import (
     wrapped_score,
 )
 from matinvent.generators.diffcsp.sampler import STABLE, SamplerConfig, sample
+from matinvent.generators.diffcsp.tilt import (
+    NO_ENTRY,
+    TemplateTilt,
+    TiltConfig,
+    template_divergence,
+    template_loss,
+)
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -59,12 +67,14 @@ class NoisyBatch:
 class Prediction:
     """Network output in the template's own variables.
 
-    ``velocity`` (B, 6) lattice; ``score`` (B, O, 3) scaled coordinate score; ``logits`` (B, O, MAX_Z).
+    ``velocity`` (B, 6) lattice; ``score`` (B, O, 3) scaled coordinate score; ``logits`` (B, O, MAX_Z);
+    ``templates`` (T,) log-probabilities of the library's templates where these are learned.
     """
 
     velocity: torch.Tensor
     score: torch.Tensor
     logits: torch.Tensor
+    templates: torch.Tensor | None = None
 
     def guided(self, unconditional: Prediction, weight: float) -> Prediction:
         """Classifier-free guidance (Ho and Salimans 2022): move away from the unconditional output."""
@@ -81,6 +91,7 @@ class DiffCSP(nn.Module):
         max_atoms: largest primitive cell that is encoded.
         lattice_mean, lattice_std: (6,) statistics of the lattice coordinates in the training data.
         sampler: how crystals are drawn unless asked otherwise.
+        tilt_config: whether and how the distribution of templates is learned.
         name: shown in reports.
     """
 
@@ -95,6 +106,7 @@ class DiffCSP(nn.Module):
         lattice_mean: torch.Tensor | None = None,
         lattice_std: torch.Tensor | None = None,
         sampler: SamplerConfig | None = None,
+        tilt_config: TiltConfig | None = None,
         name: str = "diffcsp",
     ) -> None:
         super().__init__()
@@ -102,10 +114,17 @@ class DiffCSP(nn.Module):
         self.library = library
         self.max_atoms = max_atoms
         self.sampler = sampler or SamplerConfig()
+        self.tilt_config = tilt_config or TiltConfig()
+        self.tilt = TemplateTilt(library)
         self.denoiser = Denoiser(network)
+        self.critic: StabilityCritic | None = None
         self.score_scale = ScoreScale()
         self.register_buffer("lattice_mean", torch.zeros(N_COORDS) if lattice_mean is None else lattice_mean)
         self.register_buffer("lattice_std", torch.ones(N_COORDS) if lattice_std is None else lattice_std)
+
+    def adopt(self, critic: StabilityCritic) -> None:
+        """Let a trained critic judge samples; its weights are frozen."""
+        self.critic = critic.requires_grad_(False).eval()
 
     @property
     def device(self) -> torch.device:
@@ -124,7 +143,12 @@ class DiffCSP(nn.Module):
     def encode(self, structures: Sequence[Structure]) -> list[Crystal | Failure]:
         """Symmetry template and free variables of each structure; Failure for what does not fit."""
         encoded = [encode_structure(s, self.max_atoms, self.symmetric) for s in structures]
-        return [c if isinstance(c, Failure) else replace(c, stability=STABLE) for c in encoded]
+        return [c if isinstance(c, Failure) else replace(c, stability=STABLE, entry=self._entry(c)) for c in encoded]
+
+    def _entry(self, crystal: Crystal) -> int:
+        """Where the library holds a crystal's template; looked up only where templates are learned."""
+        found = self.library.find(crystal.template) if self.tilt_config.enabled else None
+        return NO_ENTRY if found is None else found
 
     def size(self, item: Crystal) -> int:
         """Atoms of an encoded crystal."""
@@ -183,7 +207,10 @@ class DiffCSP(nn.Module):
 
     def predict(self, noisy: NoisyBatch) -> Prediction:
         """One pass of the network, projected on the free variables of each template."""
-        return self.denoise(noisy.clean, noisy.t, noisy.species, noisy.parameters, noisy.lattice)
+        prediction = self.denoise(noisy.clean, noisy.t, noisy.species, noisy.parameters, noisy.lattice)
+        if not self.tilt_config.enabled:
+            return prediction
+        return replace(prediction, templates=self.tilt.log_probability(self.tilt_config.rate))
 
     def denoise(
         self,
@@ -195,28 +222,47 @@ class DiffCSP(nn.Module):
         stability: torch.Tensor | None = None,
     ) -> Prediction:
         """Predict from noisy variables; only the templates of ``batch`` are read, not its values."""
+        wanted = batch.stability if stability is None else stability
+        seen = self.view(batch, t, species, parameters, lattice, wanted)
+        velocity, displacements, logits = self.denoiser(batch, seen)
+        along = torch.einsum("bnxk,bnx->bnk", batch.inverse_directions, displacements)
+        return Prediction(velocity * batch.lattice_free, batch.orbit_mean(along) * batch.orbit_free, logits)
+
+    def view(
+        self,
+        batch: CrystalBatch,
+        t: torch.Tensor,
+        species: torch.Tensor,
+        parameters: torch.Tensor,
+        lattice: torch.Tensor,
+        stability: torch.Tensor,
+    ) -> NetworkInput:
+        """What a network is shown of the given variables (lattice standardised) in the templates of a batch."""
         real = self.unstandardise(batch, lattice)
-        seen = NetworkInput(
+        return NetworkInput(
             species=species,
             positions=batch.positions(parameters),
             lattice=lattice,
             metric=primitive_metric(real, batch.centring),
             log_volume=log_volume(real) - batch.cells.log(),
             t=t,
-            stability=batch.stability if stability is None else stability,
+            stability=stability,
         )
-        velocity, covectors, logits = self.denoiser(batch, seen)
-        # The gradient by an orbit parameter is the mean over the orbit of covector . displacement.
-        along = torch.einsum("bnkx,bnx->bnk", batch.directions, covectors)
-        return Prediction(velocity * batch.lattice_free, batch.orbit_mean(along) * batch.orbit_free, logits)
 
     def loss(self, noisy: NoisyBatch, prediction: Prediction) -> torch.Tensor:
-        """Denoising loss of each crystal, (B,): mean squared errors plus cross-entropy of masked orbits."""
+        """Denoising loss of each crystal, (B,): the sum of its :meth:`loss_terms` and that of its template."""
+        loss = self.loss_terms(noisy, prediction).sum(-1)
+        if prediction.templates is None:
+            return loss
+        return loss + template_loss(prediction.templates, self.tilt.log_prior, noisy.clean.entry)
+
+    def loss_terms(self, noisy: NoisyBatch, prediction: Prediction) -> torch.Tensor:
+        """Squared error of lattice and of coordinates, cross-entropy of masked orbits; (B, 3)."""
         batch = noisy.clean
         lattice = _mean((prediction.velocity - noisy.velocity) ** 2, batch.lattice_free)
         coordinates = _mean((prediction.score - noisy.score) ** 2, batch.orbit_free)
         entropy = cross_entropy(prediction.logits.transpose(1, 2), batch.species, reduction="none")
-        return lattice + coordinates + _mean(entropy, noisy.masked)
+        return torch.stack([lattice, coordinates, _mean(entropy, noisy.masked)], -1)
 
     def divergence(
         self, noisy: NoisyBatch, prediction: Prediction, reference: Prediction, kind: str = "kl"
@@ -227,7 +273,17 @@ class DiffCSP(nn.Module):
         divergence between the two reverse processes in nats, so that its mean over uniform t
         is the divergence of whole denoising trajectories (for coordinates an upper bound, because wrapping
         onto the torus can only lose information).
+        Where templates are learned, the divergence of their distributions is added to both.
         """
+        diffusion = self._diffusion_divergence(noisy, prediction, reference, kind)
+        if prediction.templates is None or reference.templates is None:
+            return diffusion
+        return diffusion + self.tilt_config.divergence * template_divergence(prediction.templates, reference.templates)
+
+    def _diffusion_divergence(
+        self, noisy: NoisyBatch, prediction: Prediction, reference: Prediction, kind: str
+    ) -> torch.Tensor:
+        """Divergence of lattice, coordinates and elements, (B,)."""
         batch = noisy.clean
         velocity = (prediction.velocity - reference.velocity) ** 2 * batch.lattice_free
         score = (prediction.score - reference.score) ** 2 * batch.orbit_free

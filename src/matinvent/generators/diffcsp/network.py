@@ -1,8 +1,8 @@
-"""The denoising network: message passing over all atom pairs of the primitive cell.
+"""The networks: message passing over all atom pairs of the primitive cell.
 
 After CSPNet (DiffCSP, Jiao et al. 2023): edges see Fourier features of fractional differences, which
-are invariant to lattice translations. Ours adds interatomic distances from the metric, an explicit
-pairwise-force term for coordinates, element features by group and period, and pooling over symmetry orbits.
+are invariant to lattice translations. Ours adds interatomic distances over periodic images, central forces
+between pairs for the coordinates, element features by group and period, and pooling over symmetry orbits.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from torch import nn
 from torch.nn.functional import silu
 
 from matinvent.generators.diffcsp.crystal import MAX_Z, CrystalBatch
+from matinvent.generators.diffcsp.geometry import PairFeatures
 from matinvent.generators.diffcsp.lattice import FAMILIES, N_COORDS
-from matinvent.generators.diffcsp.noise import wrap
 
 #: Element index of a masked orbit.
 MASKED = MAX_Z
+#: Crystals with more elements share one embedding.
+_MOST_ELEMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class NetworkConfig:
     edge: int = 96
     layers: int = 6
     frequencies: int = 12
-    radial: int = 16
-    max_distance: float = 8.0
+    radial: int = 12
+    max_distance: float = 6.0
     stability_classes: int = 7
 
 
@@ -87,11 +89,25 @@ class InteractionLayer(nn.Module):
         return nodes + self.update(torch.cat([x, received], -1)), message
 
 
-class Denoiser(nn.Module):
-    """Predicts lattice velocity, coordinate score and element logits of a noisy crystal."""
+@dataclass(frozen=True)
+class Encoding:
+    """What message passing makes of a batch.
 
-    frequencies: torch.Tensor
-    centres: torch.Tensor
+    ``nodes`` (B, N, H); ``mean`` (B, H) over atoms; ``context`` (B, H); ``message`` (B, N, N, E) of the last
+    layer; ``vectors`` (B, N, N, R + 3, 3) of the pairs; ``weight`` (B, 1, N, 1) averages over senders.
+    """
+
+    nodes: torch.Tensor
+    mean: torch.Tensor
+    context: torch.Tensor
+    message: torch.Tensor
+    vectors: torch.Tensor
+    weight: torch.Tensor
+
+
+class CrystalEncoder(nn.Module):
+    """Embeddings and message passing, shared by the denoiser and the critic (not their weights)."""
+
     elements: torch.Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -106,43 +122,29 @@ class Denoiser(nn.Module):
         self.space_group = nn.Embedding(231, hidden)
         self.family = nn.Embedding(len(FAMILIES), hidden)
         self.stability = nn.Embedding(config.stability_classes, hidden)
+        self.n_elements = nn.Embedding(_MOST_ELEMENTS + 1, hidden)
         self.site = nn.Linear(4, hidden)
         self.time = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.cell = nn.Sequential(nn.Linear(N_COORDS + 11, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
-        self.edge = nn.Linear(6 * config.frequencies + config.radial, config.edge)
+        self.pairs = PairFeatures(config.frequencies, config.radial, config.max_distance)
+        self.edge = nn.Linear(self.pairs.n_scalars, config.edge)
         self.layers = nn.ModuleList(InteractionLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(hidden)
-        self.lattice_head = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, N_COORDS))
-        self.force_head = nn.Linear(config.edge, 3)
-        self.score_head = nn.Linear(hidden, 3, bias=False)
-        self.species_head = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, MAX_Z))
-        self.register_buffer(
-            "frequencies", 2 * math.pi * torch.arange(1, config.frequencies + 1).float(), persistent=False
-        )
-        self.register_buffer("centres", torch.linspace(0, config.max_distance, config.radial), persistent=False)
         self.register_buffer("elements", _element_table(), persistent=False)
 
-    def forward(self, batch: CrystalBatch, seen: NetworkInput) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns lattice (B, 6), atom covectors in fractional coordinates (B, N, 3), logits (B, O, MAX_Z)."""
+    def encode(self, batch: CrystalBatch, seen: NetworkInput) -> Encoding:
+        """Run the message passing."""
         context = self._context(batch, seen)
         nodes = self._embed_atoms(batch, seen) + context[:, None]
-        difference = wrap(seen.positions[:, None] - seen.positions[:, :, None])
-        geometry, sines = self._pair_geometry(difference, seen.metric)
+        geometry = self.pairs(seen.positions, seen.metric)
         weight = (batch.atom_mask / batch.n_atoms[:, None])[:, None, :, None]
         with torch.autocast(seen.t.device.type, torch.bfloat16, enabled=self.bfloat16_products):
-            edges = silu(self.edge(geometry))
+            edges = silu(self.edge(geometry.scalars))
             for layer in self.layers:
                 nodes, message = layer(nodes, edges, context, weight)
         nodes, message = self.norm(nodes.float()), message.float()
         mean = (nodes * batch.atom_mask[..., None]).sum(1) / batch.n_atoms[:, None]
-        forces = ((self.force_head(message) * weight)[..., None, :] * sines).sum((2, -1))
-        orbits = batch.orbit_mean(nodes)
-        everywhere = mean[:, None].expand(-1, orbits.shape[1], -1)
-        return (
-            self.lattice_head(torch.cat([mean, context], -1)),
-            self.score_head(nodes) + forces,
-            self.species_head(torch.cat([orbits, everywhere], -1)),
-        )
+        return Encoding(nodes, mean, context, message, geometry.vectors, weight)
 
     def _context(self, batch: CrystalBatch, seen: NetworkInput) -> torch.Tensor:
         """Everything that concerns the crystal as a whole, (B, H)."""
@@ -159,6 +161,7 @@ class Denoiser(nn.Module):
             + self.space_group(batch.space_group)
             + self.family(batch.family)
             + self.stability(seen.stability)
+            + self.n_elements(batch.n_elements.clamp(max=_MOST_ELEMENTS))
         )
 
     def _embed_atoms(self, batch: CrystalBatch, seen: NetworkInput) -> torch.Tensor:
@@ -170,12 +173,26 @@ class Denoiser(nn.Module):
         embedded = embedded + self.site(torch.cat([batch.orbit_free, share], -1))
         return batch.atoms_from_orbits(embedded)
 
-    def _pair_geometry(self, difference: torch.Tensor, metric: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Invariant features of atom pairs (B, N, N, G) and the sines that carry directions, (B, N, N, 3, 3)."""
-        angles = difference[..., None] * self.frequencies
-        sines, cosines = angles.sin(), angles.cos()
-        squared = torch.einsum("bijx,bxy,bijy->bij", difference, metric, difference)
-        distance = squared.clamp(min=1e-8).sqrt()[..., None]
-        spacing = self.config.max_distance / self.config.radial
-        radial = torch.exp(-(((distance - self.centres) / spacing) ** 2))
-        return torch.cat([sines.flatten(-2), cosines.flatten(-2), radial], -1), sines[..., :3]
+
+class Denoiser(CrystalEncoder):
+    """Predicts lattice velocity, coordinate score and element logits of a noisy crystal."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        hidden = config.hidden
+        self.lattice_head = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, N_COORDS))
+        self.force_head = nn.Linear(config.edge, self.pairs.n_vectors)
+        self.score_head = nn.Linear(hidden, 3, bias=False)
+        self.species_head = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, MAX_Z))
+
+    def forward(self, batch: CrystalBatch, seen: NetworkInput) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Returns lattice (B, 6), displacements of atoms in fractional coordinates (B, N, 3), logits (B, O, MAX_Z)."""
+        code = self.encode(batch, seen)
+        forces = torch.einsum("bijk,bijkx->bix", self.force_head(code.message) * code.weight, code.vectors)
+        orbits = batch.orbit_mean(code.nodes)
+        everywhere = code.mean[:, None].expand(-1, orbits.shape[1], -1)
+        return (
+            self.lattice_head(torch.cat([code.mean, code.context], -1)),
+            self.score_head(code.nodes) + forces,
+            self.species_head(torch.cat([orbits, everywhere], -1)),
+        )

@@ -1,25 +1,27 @@
 """Drawing crystals: ancestral denoising on a respaced time grid, with optional Langevin correction.
 
 Few steps suffice because the lattice uses the posterior through a clamped clean estimate, the coordinates
-the variance-exploding ancestral step, and the elements unmask independently (predictor-corrector of Song et
-al. 2021 on the torus, as in DiffCSP).
+the variance-exploding ancestral step (predictor-corrector of Song et al. 2021 on the torus, as in DiffCSP), and
+the orbits unmask at random times, one after the other, so that the wanted number of elements is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from matinvent.errors import Failure
-from matinvent.generators.diffcsp.crystal import Crystal, CrystalBatch, collate, decode_structure
+from matinvent.generators.diffcsp.crystal import MAX_Z, Crystal, CrystalBatch, collate, decode_structure
 from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
+from matinvent.generators.diffcsp.library import Blueprint, TemplateFilter
 from matinvent.generators.diffcsp.network import MASKED
 from matinvent.generators.diffcsp.noise import sigma, signal
-from matinvent.generators.diffcsp.template import SymmetryTemplate
+from matinvent.screening.validity import check_charges
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -43,7 +45,8 @@ class SamplerConfig:
         corrector_snr: signal-to-noise ratio of a Langevin step.
         stability: energy-above-hull class asked for.
         batch_size: crystals denoised at once.
-        min_atoms, max_atoms: bounds on the primitive cell; None as the library.
+        candidates: crystals drawn for each one asked for, of one template; the best is kept (:func:`_choose`).
+        templates: which symmetry templates to draw; all of the library by default.
     """
 
     steps: int = 50
@@ -52,8 +55,8 @@ class SamplerConfig:
     corrector_snr: float = 0.4
     stability: int = STABLE
     batch_size: int = 64
-    min_atoms: int | None = None
-    max_atoms: int | None = None
+    candidates: int = 1
+    templates: TemplateFilter = field(default_factory=TemplateFilter)
 
 
 @dataclass(eq=False)
@@ -75,30 +78,45 @@ def sample(
 ) -> list[Structure | Failure]:
     """Draw n crystals from a model; rng lives on the CPU, the result has the order of the drawn templates."""
     model.eval()
-    templates = model.library.draw(n, rng, config.min_atoms, config.max_atoms)
-    by_size = sorted(range(n), key=lambda i: templates[i].n_atoms)
+    tilt = model.tilt(model.tilt_config.rate).cpu() if model.tilt_config.enabled else None
+    blueprints = model.library.draw(n, rng, config.templates, tilt)
+    by_size = sorted(range(n), key=lambda i: blueprints[i].template.n_atoms)
     results: list[Structure | Failure] = [Failure("not-sampled", "never drawn")] * n
-    for start in range(0, n, config.batch_size):
-        chosen = by_size[start : start + config.batch_size]
+    at_once = max(1, config.batch_size // config.candidates)
+    for start in range(0, n, at_once):
+        chosen = by_size[start : start + at_once]
 
         def report(share: float, start: int = start, size: int = len(chosen)) -> None:
             if progress is not None:
                 progress((start + share * size) / n)
 
-        drawn = _sample_batch(model, [templates[i] for i in chosen], rng, config, report)
-        for i, structure in zip(chosen, drawn, strict=True):
-            results[i] = structure
+        repeated = [blueprints[i] for i in chosen for _ in range(config.candidates)]
+        drawn, chances = _sample_batch(model, repeated, rng, config, report)
+        for rank, i in enumerate(chosen):
+            group = range(rank * config.candidates, (rank + 1) * config.candidates)
+            results[i] = _choose([drawn[k] for k in group], [chances[k] for k in group])
     return results
+
+
+def _choose(drawn: list[Structure | Failure], chances: list[float]) -> Structure | Failure:
+    """The likeliest to be stable among crystals of one template; one whose charges balance goes first."""
+
+    def merit(k: int) -> tuple[bool, float]:
+        structure = drawn[k]
+        return not isinstance(structure, Failure) and check_charges(structure.composition) is None, chances[k]
+
+    return drawn[max(range(len(drawn)), key=merit)] if len(drawn) > 1 else drawn[0]
 
 
 def _sample_batch(
     model: DiffCSP,
-    templates: list[SymmetryTemplate],
+    blueprints: list[Blueprint],
     rng: torch.Generator,
     config: SamplerConfig,
     report: Callable[[float], None],
-) -> list[Structure | Failure]:
-    batch = collate([_blank(template) for template in templates]).to(model.device)
+) -> tuple[list[Structure | Failure], list[float]]:
+    """One crystal for each blueprint, and its chance to be stable (0 without a critic)."""
+    batch = collate([blank(blueprint) for blueprint in blueprints]).to(model.device)
     state = _State(
         species=torch.full_like(batch.species, MASKED),
         parameters=_rand(batch.parameters, rng) * batch.orbit_free,
@@ -115,13 +133,23 @@ def _sample_batch(
         report((step + 1) / config.steps)
     metric = primitive_metric(model.unstandardise(batch, state.lattice).double(), batch.centring.double())
     values = zip(
-        templates,
+        (blueprint.template for blueprint in blueprints),
         (state.species + 1).cpu().numpy(),
         state.parameters.cpu().double().numpy(),
         metric.cpu().numpy(),
         strict=True,
     )
-    return [decode_structure(t, z[: t.n_orbits], u[: t.n_orbits], g) for t, z, u, g in values]
+    drawn = [decode_structure(t, z[: t.n_orbits], u[: t.n_orbits], g) for t, z, u, g in values]
+    return drawn, _chances(model, batch, state)
+
+
+def _chances(model: DiffCSP, batch: CrystalBatch, state: _State) -> list[float]:
+    """What the critic gives each finished crystal of a batch."""
+    if model.critic is None:
+        return [0.0] * len(batch)
+    finished = torch.zeros(len(batch), device=model.device)
+    seen = model.view(batch, finished, state.species, state.parameters, state.lattice, torch.zeros_like(batch.entry))
+    return torch.nan_to_num(model.critic.probability(batch, seen)).tolist()
 
 
 def _predict(model: DiffCSP, batch: CrystalBatch, state: _State, t: torch.Tensor, config: SamplerConfig) -> Prediction:
@@ -150,7 +178,7 @@ def _denoise_step(
     noise = (sigma(after) / sigma(now))[:, None, None] * drop.sqrt() * _randn(state.parameters, rng)
     score = prediction.score * model.score_scale(now)[:, None, None]
     state.parameters = (state.parameters + (drop * score + noise) * batch.orbit_free) % 1.0
-    state.species = _unmask(state.species, prediction.logits, ((now - after) / now)[:, None], rng)
+    state.species = _unmask(batch, state.species, prediction.logits, ((now - after) / now)[:, None], rng)
 
 
 def _lattice_posterior(
@@ -165,11 +193,29 @@ def _lattice_posterior(
     return mean + variance.sqrt() * _randn(x, rng)
 
 
-def _unmask(species: torch.Tensor, logits: torch.Tensor, share: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Reveal each masked orbit with probability ``share``, its element drawn from the logits."""
-    drawn = _categorical(logits, rng)
-    reveal = (species == MASKED) & (_rand(species.float(), rng) < share)
-    return torch.where(reveal, drawn, species)
+def _unmask(
+    batch: CrystalBatch, species: torch.Tensor, logits: torch.Tensor, share: torch.Tensor, rng: torch.Generator
+) -> torch.Tensor:
+    """Reveal each masked orbit with probability ``share``, its element drawn from the logits.
+
+    Elements are drawn orbit after orbit among those that still let the crystal end with its number of
+    distinct elements: no new one once all are there, only new ones when every masked orbit must add one.
+    """
+    species = species.clone()
+    hidden = (species == MASKED) & (batch.orbit_mask > 0)
+    reveal = hidden & (_rand(species.float(), rng) < share)
+    used = torch.zeros(len(batch), MAX_Z + 1, dtype=torch.bool, device=species.device)
+    used = used.scatter(1, torch.where(batch.orbit_mask > 0, species, MASKED), True)[:, :MAX_Z]
+    for orbit in reveal.any(0).nonzero().flatten().tolist():
+        missing = (batch.n_elements - used.sum(1))[:, None]
+        left = hidden.sum(1, keepdim=True)
+        forbidden = torch.where(missing <= 0, ~used, used & (missing >= left))
+        drawn = _categorical(logits[:, orbit].masked_fill(forbidden, -torch.inf), rng)
+        chosen = reveal[:, orbit]
+        species[:, orbit] = torch.where(chosen, drawn, species[:, orbit])
+        used = used | (chosen[:, None] & nn.functional.one_hot(drawn, MAX_Z).bool())
+        hidden[:, orbit] &= ~chosen
+    return species
 
 
 def _categorical(logits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
@@ -194,10 +240,11 @@ def _langevin_step(
     state.parameters = (state.parameters + (step * prediction.score * scale + noise) * batch.orbit_free) % 1.0
 
 
-def _blank(template: SymmetryTemplate) -> Crystal:
-    """A crystal of which only the template counts."""
-    orbits = template.n_orbits
-    return Crystal(template, np.ones(orbits, dtype=int), np.zeros((orbits, 3)), np.zeros(N_COORDS))
+def blank(blueprint: Blueprint) -> Crystal:
+    """A crystal of which only the template and the number of elements count."""
+    orbits = blueprint.template.n_orbits
+    species = np.arange(orbits) % blueprint.n_elements + 1
+    return Crystal(blueprint.template, species, np.zeros((orbits, 3)), np.zeros(N_COORDS))
 
 
 def _randn(like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 
 import moyopy
@@ -48,6 +48,14 @@ class SymmetryTemplate:
     directions: np.ndarray
     free: np.ndarray
     centring: np.ndarray
+
+    @cached_property
+    def inverse_directions(self) -> np.ndarray:
+        """Change of an orbit's parameters per unit displacement of its atom, (N, 3, 3): [atom, xyz, parameter].
+
+        The least-squares inverse of ``directions``; displacements that break the symmetry map to zero.
+        """
+        return np.linalg.pinv(self.directions)
 
     @property
     def n_atoms(self) -> int:

@@ -1,0 +1,47 @@
+"""Trials of a prior: sample some crystals, screen them, and count how many are worth anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from matinvent.candidate import Candidate, Fate
+from matinvent.config import ScreeningConfig, ValidityConfig
+from matinvent.errors import Failure
+from matinvent.screening.quality import Quality, assess
+from matinvent.screening.reference import ReferenceSet
+from matinvent.screening.screen import Screener
+
+if TYPE_CHECKING:
+    from matinvent.generators.protocol import Generator
+
+#: Everything is screened to its end, and SMACT judged apart, so that no verdict hides another.
+_SETTINGS = ScreeningConfig(exhaustive=True, validity=ValidityConfig(smact=False))
+
+
+def judge(model: Generator, n: int, seed: int = 0) -> Quality:
+    """Draw n crystals and screen them against the packaged reference set."""
+    drawn = model.sample(n, torch.Generator().manual_seed(seed))
+    candidates = [
+        Candidate(0, i, None, fate=Fate.INVALID, reason=str(crystal))
+        if isinstance(crystal, Failure)
+        else Candidate(0, i, crystal)
+        for i, crystal in enumerate(drawn)
+    ]
+    reference = ReferenceSet.load(_SETTINGS.reference)
+    screener = Screener(_SETTINGS, reference=reference)
+    try:
+        screener.screen(candidates, n)
+    finally:
+        screener.close()
+    return assess(candidates, reference)
+
+
+def in_brief(quality: Quality) -> str:
+    """One line for a log."""
+    return (
+        f"of {quality.sampled} samples {quality.valid} structurally valid, {quality.metastable} below 0.1 eV/atom, "
+        f"{quality.sun_any_charge} SUN ({quality.sun} with balanced charges); median {quality.e_above_hull.median:.3f} "
+        f"eV/atom above the hull, mean displacement {quality.rmsd.mean:.2f} A"
+    )
