@@ -75,6 +75,10 @@ class GeneratorConfig(Section):
     guidance: Annotated[float, Field(ge=0, le=10)] | None = Field(
         None, description="Classifier-free guidance toward stable crystals; null: as the prior's card says."
     )
+    candidates: Annotated[int, Field(ge=1, le=16)] | None = Field(
+        None,
+        description="Crystals drawn per sample, the critic keeps the best; null: as the prior's card says.",
+    )
     batch_size: Count = Field(64, description="Crystals denoised at once.")
     templates: TemplateConfig = TemplateConfig()
     tilt: TiltSection = TiltSection()

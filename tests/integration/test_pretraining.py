@@ -118,7 +118,8 @@ def test_two_workers_train_one_model(folder):
     script = (
         "from pathlib import Path; from matinvent.priors.pretrain import pretrain; "
         "from matinvent.priors.settings import PretrainConfig; "
-        f"pretrain(PretrainConfig(**{settings!r}), Path({str(folder)!r}), Path({str(folder / 'p.safetensors')!r}), print)"
+        f"folder = Path({str(folder)!r}); "
+        f"pretrain(PretrainConfig(**{settings!r}), folder, folder / 'p.safetensors', print)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr

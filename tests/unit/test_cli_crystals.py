@@ -80,7 +80,9 @@ def test_progress_in_a_log_is_a_line_per_quarter(capsys):
 
 
 def test_generation_reports_failures_and_passes_settings_on(generator, capsys):
-    assert invoke("generate", 4, "--prior", "mine", "--steps", 20, "--guidance", 1.5) == 0
+    assert (
+        invoke("generate", 4, "--prior", "mine", "--set", "generator.steps=20", "--set", "generator.guidance=1.5") == 0
+    )
     assert "1 of 4 crystals could not be built, e.g. collapsed: no volume" in capsys.readouterr().err
     ((name, config),) = generator
     assert (name, config.prior, config.steps, config.guidance) == ("mine", "mine", 20, 1.5)
@@ -89,11 +91,13 @@ def test_generation_reports_failures_and_passes_settings_on(generator, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--steps", "1"], "'steps'"),
-        (["--guidance", "-2"], "'guidance'"),
+        (["--set", "generator.steps=1"], "generator.steps"),
+        (["--set", "generator.guidance=-2"], "generator.guidance"),
+        (["--set", "generator.templates.space_groups=[231]"], "generator.templates.space_groups"),
+        (["--set", "iterations=3"], "only sampling settings apply here"),
         (["--output", "taken.extxyz"], "taken.extxyz: exists already"),
         (["--output", "a.pdf"], "cannot write '.pdf'"),
-        (["--run", "x", "--prior", "y"], "leave those options out"),
+        (["--run", "x", "--prior", "y"], "leave --prior and --set out"),
     ],
 )
 def test_impossible_generation_is_refused(generator, tmp_path, capsys, arguments, said):

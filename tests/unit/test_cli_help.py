@@ -10,7 +10,7 @@ import pytest
 
 from matinvent.cli import main
 
-COMMANDS = ("run", "resume", "generate", "evaluate", "properties", "tasks", "schema", "doctor", "pretrain")
+COMMANDS = ("run", "resume", "generate", "evaluate", "properties", "tasks", "priors", "schema", "doctor", "pretrain")
 
 
 def invoke(*arguments: str) -> int:

@@ -12,6 +12,7 @@ from tests.unit.test_diffcsp_template import CRYSTALS
 
 from matinvent.errors import CheckpointError, ConfigError, Failure
 from matinvent.generators.diffcsp.checkpoint import load_model, save_model
+from matinvent.generators.diffcsp.critic import StabilityCritic
 from matinvent.generators.diffcsp.crystal import collate, encode_structure
 from matinvent.generators.diffcsp.library import TemplateFilter, TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP, NoisyBatch
@@ -175,6 +176,69 @@ def test_cell_size_can_be_chosen(model):
     drawn.sampler = SamplerConfig(steps=2, templates=TemplateFilter(min_atoms=19, max_atoms=19))
     with pytest.raises(ConfigError, match="no template of the library fits"):
         drawn.sample(1, torch.Generator().manual_seed(0))
+
+
+def test_samples_have_the_number_of_elements_that_was_drawn(model):
+    drawn = model.clone()
+    drawn.sampler = SamplerConfig(steps=4)
+    plans = drawn.library.draw(24, torch.Generator().manual_seed(5))
+    for structure, plan in zip(drawn.sample(24, torch.Generator().manual_seed(5)), plans, strict=True):
+        assert isinstance(structure, Failure) or len(structure.composition) == plan.n_elements
+
+
+def test_space_group_crystal_system_and_elements_can_be_chosen(model):
+    if not model.symmetric:
+        return
+    library = model.library
+    rng = torch.Generator().manual_seed(0)
+    assert {b.template.space_group for b in library.draw(20, rng, TemplateFilter(space_groups=(62, 136)))} == {62, 136}
+    cubic = library.draw(20, rng, TemplateFilter(crystal_systems=("cubic",)))
+    assert all(b.template.space_group >= 195 for b in cubic)
+    assert all(b.n_elements == 3 for b in library.draw(20, rng, TemplateFilter(min_elements=3)))
+    assert all(b.template.n_orbits <= 1 for b in library.draw(20, rng, TemplateFilter(max_orbits=1)))
+    with pytest.raises(ConfigError, match=r"no template of the library fits \(space_groups \(230,\)\)"):
+        library.draw(1, rng, TemplateFilter(space_groups=(230,)))
+
+
+class PrefersLargeCells(torch.nn.Module):
+    """Stands in for a critic: the chance is the volume."""
+
+    def probability(self, batch, seen):
+        return seen.log_volume
+
+
+def test_of_several_candidates_the_critic_chooses(model):
+    single, several = model.clone(), model.clone()
+    several.adopt(PrefersLargeCells())
+    several.sampler = SamplerConfig(steps=4, candidates=4)
+    single.sampler = SamplerConfig(steps=4, candidates=1)
+
+    def volume(drawn):
+        built = [s.volume / len(s) for s in drawn if not isinstance(s, Failure)]
+        return float(np.median(np.log(built)))
+
+    chosen = several.sample(40, torch.Generator().manual_seed(0))
+    assert len(chosen) == 40
+    assert volume(chosen) > volume(single.sample(40, torch.Generator().manual_seed(0)))
+
+
+def test_a_critic_travels_with_its_checkpoint(model, tmp_path):
+    judged = model.clone()
+    torch.manual_seed(1)
+    judged.adopt(StabilityCritic(SMALL))
+    judged.sampler = SamplerConfig(steps=3, candidates=2)
+    save_model(judged, tmp_path / "judged.safetensors")
+    loaded = load_model(tmp_path / "judged.safetensors")
+    assert loaded.sampler.candidates == 2
+    first = judged.sample(6, torch.Generator().manual_seed(0))
+    assert [repr(s) for s in loaded.sample(6, torch.Generator().manual_seed(0))] == [repr(s) for s in first]
+    batch = noisy_batch(judged)
+    view = judged.view(
+        batch.clean, batch.t, batch.clean.species, batch.parameters, batch.lattice, batch.clean.stability
+    )
+    chance = judged.critic.probability(batch.clean, view)
+    assert ((chance >= 0) & (chance <= 1)).all()
+    assert not any(p.requires_grad for p in judged.critic.parameters())
 
 
 def test_guidance_with_equal_branches_changes_nothing(model):

@@ -60,7 +60,7 @@ def plugins(monkeypatch):
 
 def test_shipped_properties_describe_themselves():
     infos = {info.name: info for info in registry.describe()}
-    assert {"density", "hhi", "hhi_production"} <= infos.keys()
+    assert {"bulk_modulus", "density", "hhi", "hhi_production"} <= infos.keys()
     assert infos["density"].unit == "g/cm^3"
     assert "Gaultois" in infos["hhi"].source
 
@@ -71,7 +71,7 @@ def test_unknown_property_names_the_nearest():
 
 
 def test_unknown_property_without_any_near_lists_all():
-    with pytest.raises(ConfigError, match="known: density, hhi"):
+    with pytest.raises(ConfigError, match="known: bulk_modulus, density, hhi"):
         registry.create("zzz", {})
 
 

@@ -20,9 +20,15 @@ def test_the_hhi_task_is_the_papers():
     assert (objective.lo, objective.hi) == (750.0, 3250.0)
 
 
+def test_the_bulk_modulus_task_is_the_papers():
+    (objective,) = load_task("bulk_modulus").objectives
+    assert (objective.property, objective.kind) == ("bulk_modulus", "target")
+    assert (objective.target, objective.lo, objective.hi) == (300.0, 0.0, 250.0)
+
+
 def test_every_task_says_what_it_is():
     tasks = list_tasks()
-    assert {"density", "hhi"} <= {task.name for task in tasks}
+    assert {"bulk_modulus", "density", "hhi"} <= {task.name for task in tasks}
     assert all(task.summary and task.goal and task.path.is_file() for task in tasks)
     assert all(load_task(task.name).name == task.name for task in tasks)
 
@@ -43,7 +49,7 @@ def test_the_quick_preset_is_smaller_than_the_task():
     ("name", "preset", "said"),
     [
         ("denisty", None, r"unknown task 'denisty' \(did you mean 'density'\?\); or name a YAML file"),
-        ("zzzz", None, r"unknown task 'zzzz' \(known: density, hhi"),
+        ("zzzz", None, r"unknown task 'zzzz' \(known: bulk_modulus, density, hhi"),
         ("density", "quik", r"unknown preset 'quik' \(did you mean 'quick'\?\)"),
         ("no/such/file.yaml", None, r"no/such/file\.yaml: no such file"),
         ("no/such/file.yml", None, "no such file"),

@@ -1,6 +1,8 @@
-"""Commands that list what there is: tasks and the schema of a campaign file."""
+"""Commands that list what there is: tasks, priors and the schema of a campaign file."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -19,6 +21,31 @@ def tasks() -> None:
     out = console()
     out.print(table)
     out.print(f"Presets: {', '.join(list_presets())}. Settings of a task: matinvent run TASK --dry-run")
+
+
+def priors(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the model card of this prior.")] = None,
+) -> None:
+    """List the shipped priors, or show the model card of one.
+
+    [bold]Example[/bold]
+    $ matinvent priors mp-symmetric
+    """
+    from matinvent.errors import ConfigError
+    from matinvent.priors import list_priors
+
+    shipped = {prior.name: prior for prior in list_priors()}
+    out = console()
+    if name is not None:
+        if name not in shipped:
+            raise ConfigError(f"no prior '{name}' is shipped; there are {', '.join(shipped)}")
+        out.print(shipped[name].path.with_suffix(".md").read_text(encoding="utf-8"), markup=False, highlight=False)
+        return
+    table = Table("prior", "MB", "what")
+    for prior in shipped.values():
+        table.add_row(prior.name, f"{prior.path.stat().st_size / 1e6:.1f}", escape(prior.summary))
+    out.print(table)
+    out.print("Another: matinvent pretrain --help. Use one: --set generator.prior=NAME or FILE.safetensors")
 
 
 def schema() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from matinvent.errors import ConfigError, Failure, InputError
 if TYPE_CHECKING:
     from matinvent.generators.protocol import Generator
 
+_GENERATOR = "generator."
+
 
 def generate(
     number: Annotated[int, typer.Argument(min=1, metavar="N", help="How many crystals to draw.")],
@@ -22,8 +25,10 @@ def generate(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run directory: draw from its trained agent.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps (with --prior).")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance toward stable crystals (with --prior).")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="generator.KEY=VALUE", help="Change one sampling setting; repeatable."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="NAME.extxyz, NAME.zip of CIF files, or a new folder of CIF files.")
     ] = Path("crystals.extxyz"),
@@ -33,14 +38,15 @@ def generate(
     [bold]Examples[/bold]
     $ matinvent generate 100 --run runs/density-1 --output dense.extxyz
     $ matinvent generate 20 --prior mp-symmetric --seed 1 --output crystals/
+    $ matinvent generate 20 --set generator.templates.crystal_systems=[cubic] --set generator.steps=30
     """
     from matinvent.cli.structure_files import output_suffix, write_structures
 
     refuse_existing(output)
     output_suffix(output)  # a wrong name should not cost the sampling
-    if run is not None and (prior is not None or steps is not None or guidance is not None):
-        raise ConfigError("--run takes prior, steps and guidance from the run's settings; leave those options out")
-    generator = _load(run, prior, steps, guidance)
+    if run is not None and (prior is not None or overrides):
+        raise ConfigError("--run takes prior and settings from the run; leave --prior and --set out")
+    generator = _load(run, prior, overrides or [])
     import torch
 
     with progress_bar(f"sampling {number} crystals") as progress:
@@ -55,20 +61,18 @@ def generate(
     console().print(f"{len(structures)} crystals: {output}", soft_wrap=True, highlight=False)
 
 
-def _load(run: Path | None, prior: str | None, steps: int | None, guidance: float | None) -> Generator:
+def _load(run: Path | None, prior: str | None, overrides: Sequence[str]) -> Generator:
     from matinvent.priors import load_generator
+    from matinvent.tasks import load_task
 
     if run is not None:
         from matinvent.campaign import load_agent
 
         return load_agent(run)
-    from pydantic import ValidationError
-
-    from matinvent.config import GeneratorConfig, explain
-
-    given = {"prior": prior, "steps": steps, "guidance": guidance}
-    try:
-        config = GeneratorConfig.model_validate({key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise ConfigError(explain(error, "generate")) from None
+    for override in overrides:
+        if not override.strip().startswith(_GENERATOR):
+            raise ConfigError(f"--set {override}: only sampling settings apply here, e.g. {_GENERATOR}steps=30")
+    chosen = [] if prior is None else [f"{_GENERATOR}prior={prior}"]
+    # Sampling does not depend on the goal; any task serves to read its settings.
+    config = load_task("density", overrides=[*chosen, *overrides]).generator
     return load_generator(config.prior, config)

@@ -82,6 +82,7 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
         batch_size=config.batch_size,
         templates=templates,
         guidance=model.sampler.guidance if config.guidance is None else config.guidance,
+        candidates=model.sampler.candidates if config.candidates is None else config.candidates,
     )
     model.tilt_config = TiltConfig(**config.tilt.model_dump())
     return cast("Generator", model)

@@ -21,6 +21,7 @@ GROUP = "matinvent.properties"
 
 #: Shipped properties -> the factory of their evaluator.
 _SHIPPED = {
+    "bulk_modulus": "matinvent.properties.elasticity:BulkModulus",
     "density": "matinvent.properties.geometry:Density",
     "hhi": "matinvent.properties.composition:HerfindahlHirschman",
     "hhi_production": "matinvent.properties.composition:HerfindahlHirschman",
