@@ -112,6 +112,19 @@ def test_an_interrupted_training_is_resumed_where_it_was(folder, monkeypatch):
     assert load_generator(str(output), GeneratorConfig(prior=str(output))).critic is not None
 
 
+def test_training_can_start_from_another_prior(folder):
+    first, second = folder / "first.safetensors", folder / "second.safetensors"
+    pretrain(PretrainConfig(**TINY), folder, first)
+    lines = []
+    short = {**TINY, "minutes": 1e-6, "critic_minutes": 0}
+    pretrain(PretrainConfig(**short, initial=str(first), seed=7), folder, second, lines.append)
+    assert any("arrays taken from" in line for line in lines)
+    before, after = (load_generator(str(p), GeneratorConfig(prior=str(p))).denoiser for p in (first, second))
+    torch.testing.assert_close(before.edge.weight, after.edge.weight, atol=0.01, rtol=0)
+    with pytest.raises(ConfigError, match="initial: 'nowhere' is neither"):
+        pretrain(PretrainConfig(**short, initial="nowhere"), folder, folder / "third.safetensors")
+
+
 def test_two_workers_train_one_model(folder):
     # In a process of its own: workers are forked, which autograd allows only before its first use.
     settings = {**TINY, "workers": 2, "minutes": 0.05}

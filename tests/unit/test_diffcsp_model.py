@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Composition, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from tests.unit.test_diffcsp_template import CRYSTALS
 
@@ -18,7 +19,8 @@ from matinvent.generators.diffcsp.library import TemplateFilter, TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP, NoisyBatch
 from matinvent.generators.diffcsp.network import MASKED, NetworkConfig
 from matinvent.generators.diffcsp.noise import ScoreScale, sigma, signal, signal_loss_rate, wrap, wrapped_score
-from matinvent.generators.diffcsp.sampler import SamplerConfig
+from matinvent.generators.diffcsp.sampler import SamplerConfig, choose
+from matinvent.generators.diffcsp.seen import SeenFormulas
 from matinvent.generators.diffcsp.template import operations
 
 SMALL = NetworkConfig(hidden=32, edge=16, layers=2, frequencies=4, radial=6)
@@ -220,6 +222,30 @@ def test_of_several_candidates_the_critic_chooses(model):
     chosen = several.sample(40, torch.Generator().manual_seed(0))
     assert len(chosen) == 40
     assert volume(chosen) > volume(single.sample(40, torch.Generator().manual_seed(0)))
+
+
+def test_formulas_of_the_training_set_are_recognised_and_others_are_not(tmp_path, model):
+    crystals = [encode_structure(s, 20) for s in CRYSTALS.values()]
+    seen = SeenFormulas.of(crystals)
+    assert len(seen) == len({s.reduced_formula for s in CRYSTALS.values()})
+    assert all(s.composition * 3 in seen for s in CRYSTALS.values())
+    assert Composition("TiO3") not in seen
+    assert Composition("Xe") not in seen
+    informed = model.clone()
+    informed.seen = seen
+    save_model(informed, tmp_path / "informed.safetensors")
+    np.testing.assert_array_equal(load_model(tmp_path / "informed.safetensors").seen.hashes, seen.hashes)
+
+
+def test_among_candidates_valid_ones_go_before_new_ones_and_these_before_likely_ones():
+    salt, oxide = CRYSTALS["rocksalt"], CRYSTALS["rutile"]
+    impossible = Structure(Lattice.cubic(1.0), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    seen = SeenFormulas.of([encode_structure(salt, 20)])
+    assert choose([impossible, salt], [0.9, 0.1], None) is salt
+    assert choose([salt, oxide], [0.9, 0.1], seen) is oxide
+    assert choose([salt, oxide], [0.9, 0.1], None) is salt
+    assert choose([Failure("degenerate-cell", "flat"), impossible], [0.9, 0.1], seen) is impossible
+    assert isinstance(choose([Failure("degenerate-cell", "flat")], [0.5], None), Failure)
 
 
 def test_a_critic_travels_with_its_checkpoint(model, tmp_path):

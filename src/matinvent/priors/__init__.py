@@ -40,6 +40,13 @@ def _summary(path: Path) -> str:
     return paragraphs[0] if paragraphs else ""
 
 
+def find_prior(name_or_path: str) -> Path | None:
+    """File of a shipped prior or of a checkpoint, or None."""
+    shipped = {prior.name: prior.path for prior in list_priors()}
+    path = shipped.get(name_or_path, Path(name_or_path))
+    return path if path.is_file() else None
+
+
 def load_generator(name_or_path: str, config: GeneratorConfig) -> Generator:
     """Load a shipped prior by name, a checkpoint by path, or call a factory ``module:function``.
 
@@ -51,11 +58,11 @@ def load_generator(name_or_path: str, config: GeneratorConfig) -> Generator:
     """
     if ":" in name_or_path and not Path(name_or_path).exists():
         return _from_factory(name_or_path, config)
-    shipped = {prior.name: prior.path for prior in list_priors()}
-    path = shipped.get(name_or_path, Path(name_or_path))
-    if not path.is_file():
+    path = find_prior(name_or_path)
+    if path is None:
+        shipped = ", ".join(prior.name for prior in list_priors())
         raise ConfigError(
-            f"generator.prior: '{name_or_path}' is neither a shipped prior ({', '.join(shipped) or 'none'}), "
+            f"generator.prior: '{name_or_path}' is neither a shipped prior ({shipped or 'none'}), "
             f"a checkpoint file, nor a factory 'module:function'"
         )
     return _from_checkpoint(path, config)

@@ -15,13 +15,15 @@ import torch
 import yaml
 
 from matinvent.errors import CheckpointError, ConfigError, InputError
-from matinvent.generators.diffcsp.checkpoint import save_model
+from matinvent.generators.diffcsp.checkpoint import load_model, save_model
 from matinvent.generators.diffcsp.critic import StabilityCritic
 from matinvent.generators.diffcsp.crystal import Crystal
 from matinvent.generators.diffcsp.lattice import FREE, N_COORDS
 from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP
 from matinvent.generators.diffcsp.sampler import SamplerConfig
+from matinvent.generators.diffcsp.seen import SeenFormulas
+from matinvent.priors import find_prior
 from matinvent.priors.critic_training import CriticTrainer
 from matinvent.priors.dataset import STABILITY_EDGES, load_crystals
 from matinvent.priors.settings import PretrainConfig
@@ -63,14 +65,17 @@ def pretrain(
         raise InputError(f"{data}: no crystal in it can be used (ordered, at most {config.max_atoms} atoms)")
     model = build_model(config, crystals, realistic)
     log(f"{len(crystals)} crystals, {len(model.library)} templates, {_count(model)} weights")
+    if config.initial is not None:
+        log(f"{_take_weights(model, config.initial)} of {len(model.state_dict())} arrays taken from {config.initial}")
     trainer = Trainer(config, model, crystals, log)
     if resume:
         trainer.restore(output)
         log(f"resumed after {trainer.step} steps, {trainer.elapsed / 60:.1f} minutes")
     trainer.run(output, progress)
     finished = trainer.average
-    if config.critic_minutes:
+    if config.critic_minutes and any(crystal.stability for crystal in crystals):
         finished.adopt(_train_critic(config, finished, crystals, log))
+        finished.seen = SeenFormulas.of(crystals)
         finished.sampler = replace(finished.sampler, candidates=config.candidates)
     save_model(finished, output, {"state": "finished"})
     _write_card(config, trainer, output)
@@ -99,6 +104,22 @@ def build_model(config: PretrainConfig, crystals: Sequence[Crystal], realistic: 
         sampler=SamplerConfig(guidance=config.guidance),
         name=config.name,
     ).to(config.device)
+
+
+def _take_weights(model: DiffCSP, prior: str) -> int:
+    """Copy another prior's weights where the shapes agree (lattice statistics are the data's own); how many arrays.
+
+    Raises:
+        ConfigError: there is no such prior.
+        CheckpointError: it cannot be read.
+    """
+    path = find_prior(prior)
+    if path is None:
+        raise ConfigError(f"initial: '{prior}' is neither a shipped prior nor a checkpoint file")
+    own, other = model.denoiser.state_dict(), load_model(path).denoiser.state_dict()
+    taken = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
+    model.denoiser.load_state_dict(taken, strict=False)
+    return len(taken)
 
 
 def lattice_statistics(crystals: Sequence[Crystal]) -> tuple[np.ndarray, np.ndarray]:

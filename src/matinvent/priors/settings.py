@@ -22,6 +22,9 @@ class PretrainConfig(BaseModel):
     name: str = "my-prior"
     symmetric: bool = Field(True, description="Symmetry templates; false: template-free DiffCSP.")
     max_atoms: Annotated[int, Field(ge=1, le=200)] = 20
+    initial: str | None = Field(
+        None, description="Shipped prior or checkpoint to start from; weights of other shapes start afresh."
+    )
     minutes: Positive = Field(30.0, description="Wall time of the optimisation.")
     seed: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] = 128

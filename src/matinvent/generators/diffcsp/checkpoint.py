@@ -18,9 +18,11 @@ from matinvent.generators.diffcsp.library import TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP
 from matinvent.generators.diffcsp.network import NetworkConfig
 from matinvent.generators.diffcsp.sampler import SamplerConfig
+from matinvent.generators.diffcsp.seen import SeenFormulas
 
 FORMAT = "matinvent-diffcsp-2"
 _LIBRARY = "library."
+_SEEN = "seen"
 
 
 def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = None) -> None:
@@ -28,6 +30,8 @@ def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = Non
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     for name, array in model.library.arrays.items():
         tensors[_LIBRARY + name] = torch.from_numpy(np.ascontiguousarray(array))
+    if model.seen is not None:
+        tensors[_SEEN] = torch.from_numpy(model.seen.hashes)
     header = {
         "format": FORMAT,
         "name": model.name,
@@ -66,6 +70,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> DiffCSP:
         sampler=SamplerConfig(**json.loads(header["sampler"])),
         name=header["name"],
     )
+    if _SEEN in tensors:
+        model.seen = SeenFormulas(tensors.pop(_SEEN).numpy())
     critic = json.loads(header["critic"])
     if critic is not None:
         model.adopt(StabilityCritic(NetworkConfig(**critic)))

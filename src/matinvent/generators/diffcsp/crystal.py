@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import moyopy
 import numpy as np
 import torch
-from pymatgen.core import Element, Lattice, Structure
+from pymatgen.core import Composition, Element, Lattice, Structure
 
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.lattice import FREE, N_COORDS, fixed_coords, lattice_to_coords
@@ -44,6 +44,16 @@ class Crystal:
     def n_elements(self) -> int:
         """Distinct elements."""
         return len(set(self.species.tolist()))
+
+    @property
+    def composition(self) -> Composition:
+        """Elements of the primitive cell."""
+        atoms = np.bincount(self.template.orbit, minlength=self.template.n_orbits)
+        amounts: dict[Element, int] = {}
+        for number, count in zip(self.species.tolist(), atoms.tolist(), strict=True):
+            element = Element.from_Z(number)
+            amounts[element] = amounts.get(element, 0) + count
+        return Composition(amounts)
 
 
 def encode_structure(structure: Structure, max_atoms: int, symmetric: bool = True) -> Crystal | Failure:

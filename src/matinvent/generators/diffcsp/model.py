@@ -33,6 +33,7 @@ from matinvent.generators.diffcsp.noise import (
     wrapped_score,
 )
 from matinvent.generators.diffcsp.sampler import STABLE, SamplerConfig, sample
+from matinvent.generators.diffcsp.seen import SeenFormulas
 from matinvent.generators.diffcsp.tilt import (
     NO_ENTRY,
     TemplateTilt,
@@ -118,6 +119,8 @@ class DiffCSP(nn.Module):
         self.tilt = TemplateTilt(library)
         self.denoiser = Denoiser(network)
         self.critic: StabilityCritic | None = None
+        #: What the model was trained on; sampling prefers other formulas.
+        self.seen: SeenFormulas | None = None
         self.score_scale = ScoreScale()
         self.register_buffer("lattice_mean", torch.zeros(N_COORDS) if lattice_mean is None else lattice_mean)
         self.register_buffer("lattice_std", torch.ones(N_COORDS) if lattice_std is None else lattice_std)

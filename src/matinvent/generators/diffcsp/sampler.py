@@ -15,21 +15,25 @@ import numpy as np
 import torch
 from torch import nn
 
+from matinvent.config import ValidityConfig
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import MAX_Z, Crystal, CrystalBatch, collate, decode_structure
 from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
 from matinvent.generators.diffcsp.library import Blueprint, TemplateFilter
 from matinvent.generators.diffcsp.network import MASKED
 from matinvent.generators.diffcsp.noise import sigma, signal
-from matinvent.screening.validity import check_charges
+from matinvent.screening.validity import check_validity
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from matinvent.generators.diffcsp.model import DiffCSP, Prediction
+    from matinvent.generators.diffcsp.seen import SeenFormulas
 
 #: Energy-above-hull class of stable crystals, the one that generation asks for.
 STABLE = 1
+#: What the best of several candidates must pass first: geometry and balanced charges.
+_VALIDITY = ValidityConfig()
 #: Bound on the clean estimate of standardised lattice coordinates.
 _CLAMP = 5.0
 
@@ -45,7 +49,7 @@ class SamplerConfig:
         corrector_snr: signal-to-noise ratio of a Langevin step.
         stability: energy-above-hull class asked for.
         batch_size: crystals denoised at once.
-        candidates: crystals drawn for each one asked for, of one template; the best is kept (:func:`_choose`).
+        candidates: crystals drawn for each one asked for, of one template; the best is kept (:func:`choose`).
         templates: which symmetry templates to draw; all of the library by default.
     """
 
@@ -94,16 +98,19 @@ def sample(
         drawn, chances = _sample_batch(model, repeated, rng, config, report)
         for rank, i in enumerate(chosen):
             group = range(rank * config.candidates, (rank + 1) * config.candidates)
-            results[i] = _choose([drawn[k] for k in group], [chances[k] for k in group])
+            results[i] = choose([drawn[k] for k in group], [chances[k] for k in group], model.seen)
     return results
 
 
-def _choose(drawn: list[Structure | Failure], chances: list[float]) -> Structure | Failure:
-    """The likeliest to be stable among crystals of one template; one whose charges balance goes first."""
+def choose(drawn: list[Structure | Failure], chances: list[float], seen: SeenFormulas | None) -> Structure | Failure:
+    """Of crystals of one template: valid ones go first, then new formulas, then the chance to be stable."""
 
-    def merit(k: int) -> tuple[bool, float]:
+    def merit(k: int) -> tuple[bool, bool, float]:
         structure = drawn[k]
-        return not isinstance(structure, Failure) and check_charges(structure.composition) is None, chances[k]
+        if isinstance(structure, Failure):
+            return False, False, -1.0
+        new = seen is None or structure.composition not in seen
+        return check_validity(structure, _VALIDITY) is None, new, chances[k]
 
     return drawn[max(range(len(drawn)), key=merit)] if len(drawn) > 1 else drawn[0]
 
