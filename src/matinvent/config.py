@@ -68,7 +68,9 @@ class GeneratorConfig(Section):
 
     prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent doctor`) or a checkpoint file.")
     samples: Count = Field(64, description="Crystals sampled per iteration.")
-    steps: Annotated[int, Field(ge=2, le=1000)] = Field(50, description="Denoising steps per sample.")
+    steps: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+        None, description="Denoising steps per sample; null: as the prior's card says."
+    )
     corrector_steps: Annotated[int, Field(ge=0, le=10)] = Field(
         0, description="Langevin steps on the coordinates after each denoising step (predictor-corrector)."
     )
@@ -82,6 +84,7 @@ class GeneratorConfig(Section):
     batch_size: Count = Field(64, description="Crystals denoised at once.")
     templates: TemplateConfig = TemplateConfig()
     tilt: TiltSection = TiltSection()
+    bfloat16: bool | None = Field(None, description="Sample with products in bfloat16; null: as the prior's card says.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

@@ -78,9 +78,10 @@ def test_pretraining_writes_a_prior_that_can_be_sampled(folder, symmetric):
     model = load_generator(str(output), GeneratorConfig(prior=str(output), steps=3))
     assert isinstance(model, DiffCSP)
     assert model.symmetric is symmetric
-    assert model.sampler.guidance == 1.0
-    assert model.sampler.candidates == 2
+    assert model.sampler.guidance == 0.0
+    assert model.sampler.candidates == 4
     assert model.critic is not None
+    assert model.seen is not None
     assert len(model.sample(4, torch.Generator().manual_seed(0))) == 4
     with pytest.raises(ConfigError, match="exists already"):
         pretrain(PretrainConfig(**TINY), folder, output)

@@ -196,6 +196,18 @@ def test_templates_survive_their_anchors():
         np.testing.assert_array_equal(np.sort(copy.free), np.sort(crystal.template.free))
 
 
+def test_a_free_position_close_to_a_special_one_keeps_its_orbit():
+    # Generic positions are stored for free orbits; one near (1/8, 1/8, 1/8) must not collapse onto it (spinel, 32e).
+    spinel = Structure.from_spacegroup(
+        227, Lattice.cubic(8.08), ["Mg", "Al", "O"], [[1 / 8, 1 / 8, 1 / 8], [0.5, 0.5, 0.5], [0.263, 0.263, 0.263]]
+    )
+    library = TemplateLibrary.from_crystals([encode_structure(spinel, 20)])
+    arrays = {**library.arrays, "anchors": library.arrays["anchors"].copy()}
+    free = int(library[0].free.argmax())
+    arrays["anchors"][free] = [0.1234, 0.1234, 0.1234]
+    assert library[0].n_atoms == TemplateLibrary(**arrays)[0].n_atoms == 14
+
+
 def test_a_template_needs_an_orbit():
     with pytest.raises(ValueError, match="at least one orbit"):
         build_template(1, [])

@@ -82,14 +82,13 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     model = load_model(path, device)
     templates = TemplateFilter(**config.templates.model_dump())
     model.library.weights(templates)  # refuses what no template has, before the start
+    chosen = {name: getattr(config, name) for name in ("steps", "guidance", "candidates", "bfloat16")}
     model.sampler = replace(
         model.sampler,
-        steps=config.steps,
         corrector_steps=config.corrector_steps,
         batch_size=config.batch_size,
         templates=templates,
-        guidance=model.sampler.guidance if config.guidance is None else config.guidance,
-        candidates=model.sampler.candidates if config.candidates is None else config.candidates,
+        **{name: value for name, value in chosen.items() if value is not None},
     )
     model.tilt_config = TiltConfig(**config.tilt.model_dump())
     return cast("Generator", model)

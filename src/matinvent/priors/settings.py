@@ -40,7 +40,7 @@ class PretrainConfig(BaseModel):
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
     drop_class: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="Share trained without stability class.")
     guidance: Annotated[float, Field(ge=0, le=10)] = Field(
-        1.0, description="Classifier-free guidance toward stable crystals that sampling uses by default."
+        0.0, description="Classifier-free guidance toward stable crystals that sampling uses by default."
     )
     bfloat16: bool = Field(True, description="Matrix products in bfloat16.")
     hidden: Annotated[int, Field(ge=8, multiple_of=2)] = 192
@@ -55,7 +55,7 @@ class PretrainConfig(BaseModel):
         10.0, description="Wall time of the stability critic's training; 0: no critic."
     )
     candidates: Annotated[int, Field(ge=1, le=16)] = Field(
-        2, description="Samples per template that the critic chooses from, by default of the finished prior."
+        4, description="Samples per template that the critic chooses from, by default of the finished prior."
     )
     judge_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Minutes between trials by sampling and screening (not counted as training); 0: none."

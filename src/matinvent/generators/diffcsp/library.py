@@ -19,6 +19,10 @@ from matinvent.generators.diffcsp.lattice import crystal_system_of
 from matinvent.generators.diffcsp.template import NO_GROUP, SymmetryTemplate, build_template, free_template
 
 
+#: Stored anchors are exact but for single precision; a generic position may lie close to a special one.
+_EXACT = 1e-3
+
+
 @dataclass(frozen=True)
 class TemplateFilter:
     """Which templates to draw; None or empty: all.
@@ -112,7 +116,7 @@ class TemplateLibrary:
                 template = free_template(int(self.n_atoms[index]))
             else:
                 anchors = self.anchors[self._starts[index] : self._starts[index + 1]]
-                template = build_template(int(self.space_groups[index]), list(anchors.astype(float)))
+                template = build_template(int(self.space_groups[index]), list(anchors.astype(float)), _EXACT)
             self._built[index] = template
         return self._built[index]
 
@@ -207,5 +211,5 @@ def _signature(template: SymmetryTemplate) -> tuple[object, ...]:
 def _anchors(template: SymmetryTemplate) -> Sequence[np.ndarray]:
     """A generic position on each orbit: irrational parameters keep it off higher-symmetry points."""
     first = [int(np.argmax(template.orbit == orbit)) for orbit in range(template.n_orbits)]
-    generic = np.array([0.1234, 0.2718, 0.3819])
+    generic = np.array([0.0713, 0.2137, 0.4391])
     return [template.origin[i] + generic @ template.directions[i] for i in first]

@@ -95,15 +95,18 @@ def free_template(n_atoms: int) -> SymmetryTemplate:
     )
 
 
-def build_template(space_group: int, anchors: Sequence[np.ndarray]) -> SymmetryTemplate:
+def build_template(
+    space_group: int, anchors: Sequence[np.ndarray], tolerance: float = _TOLERANCE
+) -> SymmetryTemplate:
     """Expand orbit anchors (primitive fractional coordinates, standard setting) into a template.
 
-    The free parameters of the given anchors are zeroed; only their fixed parts matter.
+    The free parameters of the given anchors are zeroed; only their fixed parts matter. Anchors within
+    ``tolerance`` (fractional) of a symmetry element are taken to lie on it.
 
     Raises:
         ValueError: two orbits coincide or no anchor is given.
     """
-    orbits = [expand_orbit(space_group, np.asarray(anchor, dtype=float)) for anchor in anchors]
+    orbits = [expand_orbit(space_group, np.asarray(anchor, dtype=float), tolerance) for anchor in anchors]
     if not orbits:
         raise ValueError("a template needs at least one orbit")
     return SymmetryTemplate(
