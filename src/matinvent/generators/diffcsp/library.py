@@ -18,7 +18,6 @@ from matinvent.generators.diffcsp.crystal import Crystal
 from matinvent.generators.diffcsp.lattice import crystal_system_of
 from matinvent.generators.diffcsp.template import NO_GROUP, SymmetryTemplate, build_template, free_template
 
-
 #: Stored anchors are exact but for single precision; a generic position may lie close to a special one.
 _EXACT = 1e-3
 

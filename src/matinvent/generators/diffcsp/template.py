@@ -95,9 +95,7 @@ def free_template(n_atoms: int) -> SymmetryTemplate:
     )
 
 
-def build_template(
-    space_group: int, anchors: Sequence[np.ndarray], tolerance: float = _TOLERANCE
-) -> SymmetryTemplate:
+def build_template(space_group: int, anchors: Sequence[np.ndarray], tolerance: float = _TOLERANCE) -> SymmetryTemplate:
     """Expand orbit anchors (primitive fractional coordinates, standard setting) into a template.
 
     The free parameters of the given anchors are zeroed; only their fixed parts matter. Anchors within
