@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,31 @@ def test_an_interrupted_training_is_resumed_where_it_was(folder, monkeypatch):
     assert int(resumed.split()[2]) > 0
     assert not output.with_suffix(".state").exists()
     assert load_generator(str(output), GeneratorConfig(prior=str(output))).critic is not None
+
+
+@pytest.mark.slow
+def test_a_training_is_judged_by_sampling_and_screening(folder):
+    lines = []
+    settings = PretrainConfig(**{**TINY, "judge_every": 0.01, "judge_samples": 4})
+    pretrain(settings, folder, folder / "prior.safetensors", lines.append)
+    trials = [line for line in lines if "of 4 samples" in line]
+    assert trials
+    assert all("SUN" in line and "above the hull" in line for line in trials)
+
+
+def test_trials_are_no_part_of_the_training_time(folder, monkeypatch):
+    trials = []
+
+    def slow_judge(model, n):
+        time.sleep(0.3)
+        trials.append(n)
+
+    monkeypatch.setattr("matinvent.priors.trainer.judge", slow_judge)
+    monkeypatch.setattr("matinvent.priors.trainer.in_brief", lambda quality: "judged")
+    settings = PretrainConfig(**{**TINY, "judge_every": 0.01, "judge_samples": 5})
+    pretrain(settings, folder, folder / "prior.safetensors")
+    assert len(trials) >= 2, "1.8 s of training hold two trials every 0.6 s only if their own time is not counted"
+    assert set(trials) == {5}
 
 
 def test_training_can_start_from_another_prior(folder):
