@@ -26,6 +26,14 @@ MASKED = MAX_Z
 _MOST_ELEMENTS = 8
 
 
+def supports_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are native there; elsewhere they are emulated and slow."""
+    if device.type == "cpu":
+        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return True
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of the network; stored with every checkpoint."""
