@@ -37,12 +37,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from matinvent.candidate import Candidate, Fate
+from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
 from matinvent.cli.structure_files import read_structures, write_structures
 from matinvent.config import GeneratorConfig, ScreeningConfig, ValidityConfig
 from matinvent.errors import ConfigError, Failure, InputError, MatInventError
-from matinvent.priors import SUFFIX, list_priors, load_generator
+from matinvent.priors import SUFFIX, find_prior, load_generator
 from matinvent.reporting.screened import write_screened
 from matinvent.screening.quality import Quality, Spread, assess, wilson
 
@@ -193,10 +193,7 @@ def measure(
     write_structures(built, part / SAMPLES)
     numbers = iter(range(1, len(built) + 1))
     sources = ["" if isinstance(c, Failure) else f"{SAMPLES}#{next(numbers)}" for c in crystals]
-    candidates = [
-        Candidate(0, i, None, fate=Fate.INVALID, reason=str(c)) if isinstance(c, Failure) else Candidate(0, i, c)
-        for i, c in enumerate(crystals)
-    ]
+    candidates = [Candidate.of(0, i, crystal) for i, crystal in enumerate(crystals)]
     quality, seconds = screen(candidates, config, variant.name)
     write_screened(sources, candidates, part)
     record = {"request": request, **facts, "screening_s": seconds, "quality": asdict(quality)}
@@ -206,11 +203,10 @@ def measure(
 
 def request_of(variant: Variant, options: argparse.Namespace, config: ScreeningConfig) -> dict[str, Any]:
     """What determines a variant's result, in JSON's types; a prior counts by its content."""
-    shipped = {prior.name: prior.path for prior in list_priors()}
-    file = shipped.get(variant.prior, Path(variant.prior))
+    file = find_prior(variant.prior)
     request = {
         "prior": variant.label,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "",
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file else "",
         "steps": variant.steps,
         "n": options.n,
         "seed": options.seed,

@@ -131,12 +131,7 @@ class Campaign:
     def sample(self, progress: Progress) -> list[Candidate]:
         """Let the agent propose crystals."""
         drawn = self.agent.sample(self.config.generator.samples, self._torch_rng("sample"), progress)
-        return [self._candidate(index, crystal) for index, crystal in enumerate(drawn)]
-
-    def _candidate(self, index: int, crystal: Structure | Failure) -> Candidate:
-        if isinstance(crystal, Failure):
-            return Candidate(self.iteration, index, None, fate=Fate.INVALID, reason=str(crystal))
-        return Candidate(self.iteration, index, crystal)
+        return [Candidate.of(self.iteration, index, crystal) for index, crystal in enumerate(drawn)]
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from matinvent.errors import Failure
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
@@ -71,6 +73,13 @@ class Candidate:
     scores: dict[str, float] = field(default_factory=dict)
     reward: float | None = None
     credit: float | None = None
+
+    @classmethod
+    def of(cls, iteration: int, index: int, crystal: Structure | Failure) -> Candidate:
+        """A drawn or read crystal at the start of its way; one that could not be built is invalid, with its reason."""
+        if isinstance(crystal, Failure):
+            return cls(iteration, index, None, fate=Fate.INVALID, reason=str(crystal))
+        return cls(iteration, index, crystal)
 
     @property
     def final(self) -> Structure | None:

@@ -121,7 +121,8 @@ def test_order_of_orbits_does_not_matter(model):
     for item in (crystal, shuffled):
         batch = collate([item])
         lattice = model.standardise(batch, batch.lattice)
-        results.append(model.denoise(batch, torch.tensor([0.3]), batch.species, batch.parameters, lattice))
+        seen = model.view(batch, torch.tensor([0.3]), batch.species, batch.parameters, lattice, batch.stability)
+        results.append(model.denoise(batch, seen))
     torch.testing.assert_close(results[1].velocity, results[0].velocity, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(results[1].score, results[0].score[:, order], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(results[1].logits, results[0].logits[:, order], rtol=1e-4, atol=1e-5)

@@ -44,19 +44,14 @@ def evaluate(
     $ matinvent evaluate candidates/ --output screened
     $ matinvent evaluate crystals.extxyz --set screening.relaxation.fmax=0.05 --set screening.validity.smact=false
     """
-    from matinvent.candidate import Candidate, Fate
+    from matinvent.candidate import Candidate
     from matinvent.cli.structure_files import read_structures
 
     folder = output or next_directory(Path("runs"), "evaluate")
     refuse_existing(folder)
     settings = _screening_settings(overrides or [])
     sources, crystals = zip(*read_structures(files), strict=True)
-    candidates = [
-        Candidate(0, index, None, fate=Fate.INVALID, reason=str(crystal))
-        if isinstance(crystal, Failure)
-        else Candidate(0, index, crystal)
-        for index, crystal in enumerate(crystals)
-    ]
+    candidates = [Candidate.of(0, index, crystal) for index, crystal in enumerate(crystals)]
     _report_unreadable(sources, crystals)
     _screen(candidates, settings)
     folder.mkdir(parents=True)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from matinvent.candidate import Candidate, Fate
+from matinvent.candidate import Candidate
 from matinvent.config import ScreeningConfig, ValidityConfig
-from matinvent.errors import Failure
 from matinvent.screening.quality import Quality, assess
 from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.screen import Screener
@@ -23,12 +22,7 @@ _SETTINGS = ScreeningConfig(exhaustive=True, validity=ValidityConfig(smact=False
 def judge(model: Generator, n: int, seed: int = 0) -> Quality:
     """Draw n crystals and screen them against the packaged reference set."""
     drawn = model.sample(n, torch.Generator().manual_seed(seed))
-    candidates = [
-        Candidate(0, i, None, fate=Fate.INVALID, reason=str(crystal))
-        if isinstance(crystal, Failure)
-        else Candidate(0, i, crystal)
-        for i, crystal in enumerate(drawn)
-    ]
+    candidates = [Candidate.of(0, index, crystal) for index, crystal in enumerate(drawn)]
     reference = ReferenceSet.load(_SETTINGS.reference)
     screener = Screener(_SETTINGS, reference=reference)
     try:

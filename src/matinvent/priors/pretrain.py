@@ -86,8 +86,8 @@ def pretrain(
 def _train_critic(
     config: PretrainConfig, model: DiffCSP, crystals: Sequence[Crystal], log: Callable[[str], None]
 ) -> StabilityCritic:
-    muon_rate = config.muon_rate if config.optimizer == "muon" else None
-    trainer = CriticTrainer(model, crystals, config.critic_network, config.learning_rate, muon_rate, config.seed)
+    rates = config.learning_rate, config.matrix_rate
+    trainer = CriticTrainer(model, crystals, config.critic_network, *rates, config.seed)
     return trainer.run(config.critic_minutes, log, config.bfloat16)
 
 

@@ -63,6 +63,11 @@ class PretrainConfig(BaseModel):
     judge_samples: Annotated[int, Field(ge=1)] = Field(32, description="Crystals sampled in each trial.")
 
     @property
+    def matrix_rate(self) -> float | None:
+        """Learning rate of Muon; None when AdamW trains everything."""
+        return self.muon_rate if self.optimizer == "muon" else None
+
+    @property
     def network(self) -> NetworkConfig:
         """Sizes of the denoiser."""
         return NetworkConfig(hidden=self.hidden, edge=self.edge, layers=self.layers)

@@ -48,8 +48,7 @@ class Trainer:
         held_out = max(1, min(512, len(crystals) // 20))
         self.validation = [crystals[i] for i in order[:held_out]]
         self.training = [crystals[i] for i in order[held_out:]] or list(crystals)
-        muon_rate = config.muon_rate if config.optimizer == "muon" else None
-        self.optimizers = make_optimizers(model.denoiser, model.parameters(), config.learning_rate, muon_rate)
+        self.optimizers = make_optimizers(model.denoiser, model.parameters(), config.learning_rate, config.matrix_rate)
         self.step = 0
         #: Seconds of training so far, those before a resume included.
         self.elapsed = 0.0

@@ -210,23 +210,15 @@ class DiffCSP(nn.Module):
 
     def predict(self, noisy: NoisyBatch) -> Prediction:
         """One pass of the network, projected on the free variables of each template."""
-        prediction = self.denoise(noisy.clean, noisy.t, noisy.species, noisy.parameters, noisy.lattice)
+        batch = noisy.clean
+        seen = self.view(batch, noisy.t, noisy.species, noisy.parameters, noisy.lattice, batch.stability)
+        prediction = self.denoise(batch, seen)
         if not self.tilt_config.enabled:
             return prediction
         return replace(prediction, templates=self.tilt.log_probability(self.tilt_config.rate))
 
-    def denoise(
-        self,
-        batch: CrystalBatch,
-        t: torch.Tensor,
-        species: torch.Tensor,
-        parameters: torch.Tensor,
-        lattice: torch.Tensor,
-        stability: torch.Tensor | None = None,
-    ) -> Prediction:
-        """Predict from noisy variables; only the templates of ``batch`` are read, not its values."""
-        wanted = batch.stability if stability is None else stability
-        seen = self.view(batch, t, species, parameters, lattice, wanted)
+    def denoise(self, batch: CrystalBatch, seen: NetworkInput) -> Prediction:
+        """Predict from a :meth:`view`; only the templates of ``batch`` are read, not its values."""
         velocity, displacements, logits = self.denoiser(batch, seen)
         along = torch.einsum("bnxk,bnx->bnk", batch.inverse_directions, displacements)
         return Prediction(velocity * batch.lattice_free, batch.orbit_mean(along) * batch.orbit_free, logits)

@@ -8,7 +8,7 @@ the orbits unmask at random times, one after the other, so that the wanted numbe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -165,11 +165,11 @@ def _chances(model: DiffCSP, batch: CrystalBatch, state: _State) -> list[float]:
 
 def _predict(model: DiffCSP, batch: CrystalBatch, state: _State, t: torch.Tensor, config: SamplerConfig) -> Prediction:
     wanted = torch.full_like(batch.stability, config.stability)
-    prediction = model.denoise(batch, t, state.species, state.parameters, state.lattice, wanted)
+    seen = model.view(batch, t, state.species, state.parameters, state.lattice, wanted)
+    prediction = model.denoise(batch, seen)
     if not config.guidance:
         return prediction
-    unknown = torch.zeros_like(wanted)
-    unconditional = model.denoise(batch, t, state.species, state.parameters, state.lattice, unknown)
+    unconditional = model.denoise(batch, replace(seen, stability=torch.zeros_like(wanted)))
     return prediction.guided(unconditional, config.guidance)
 
 
