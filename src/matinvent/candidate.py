@@ -52,6 +52,9 @@ class Candidate:
         rmsd: root-mean-square displacement between generated and relaxed atoms (A).
         relax_steps: relaxation steps taken.
         converged: whether the relaxation met its force criterion.
+        given_up: whether the relaxation was ended early because the crystal cannot become stable; its energy
+            is then an upper bound.
+        source: where a user's crystal comes from (a file); empty for a generated one.
         properties: property name -> value in the property's unit.
         scores: objective name -> desirability in [0, 1].
         reward: aggregated desirability in [0, 1]; None unless SCORED.
@@ -69,17 +72,24 @@ class Candidate:
     rmsd: float | None = None
     relax_steps: int | None = None
     converged: bool | None = None
+    given_up: bool | None = None
     properties: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     reward: float | None = None
     credit: float | None = None
+    source: str = ""
 
     @classmethod
-    def of(cls, iteration: int, index: int, crystal: Structure | Failure) -> Candidate:
+    def of(cls, iteration: int, index: int, crystal: Structure | Failure, source: str = "") -> Candidate:
         """A drawn or read crystal at the start of its way; one that could not be built is invalid, with its reason."""
         if isinstance(crystal, Failure):
-            return cls(iteration, index, None, fate=Fate.INVALID, reason=str(crystal))
-        return cls(iteration, index, crystal)
+            return cls(iteration, index, None, fate=Fate.INVALID, reason=str(crystal), source=source)
+        return cls(iteration, index, crystal, source=source)
+
+    @property
+    def label(self) -> str:
+        """How messages name the crystal: its file, or its number in the sample."""
+        return self.source or f"crystal {self.index} of iteration {self.iteration}"
 
     @property
     def final(self) -> Structure | None:

@@ -13,7 +13,8 @@ from pymatgen.core import Composition, Lattice, Structure
 from tests.unit.screening_world import diamond, displaced, rocksalt, zincblende
 
 from matinvent.errors import InputError
-from matinvent.screening.reference import ReferenceSet, build_reference
+from matinvent.screening.reference import ReferenceSet
+from matinvent.screening.reference_build import build_reference
 from matinvent.screening.stability import HullResult
 
 

@@ -32,7 +32,7 @@ def build(
     $ matinvent reference build structures.parquet energies.parquet --output mine.npz
     $ matinvent run density --set screening.reference=mine.npz
     """
-    from matinvent.screening.reference import build_reference
+    from matinvent.screening.reference_build import build_reference
 
     refuse_existing(output)
     with progress_bar("fingerprints") as progress:
