@@ -4,10 +4,10 @@
     python benchmarks/prior_quality.py mp-symmetric mine.safetensors --steps 20,50,100 -o runs/quality
     python benchmarks/prior_quality.py mp-symmetric --set guidance=0 --data DATA_FOLDER -o runs/unguided
 
-Each variant (prior and steps) gets a folder: samples.extxyz, results.csv and relaxed/ as `matinvent evaluate` writes
-them, quality.json. A finished variant is not repeated. The output folder gets quality.md (the printed table), with
-several --steps steps.svg, with --data distributions.svg and distances.md: the samples as generated against the
-stable or synthesised crystals of the data folder (at most 20 atoms).
+Each variant (prior and steps) gets a folder: samples.extxyz, quality.json, and results.csv, relaxed/ and
+relaxed.extxyz as `matinvent evaluate` writes them. A finished variant is not repeated. The output folder gets
+quality.md (the printed table), with several --steps steps.svg, with --data distributions.svg and distances.md: the
+samples as generated against the stable or synthesised crystals of the data folder (at most 20 atoms).
 
 Screening relaxes with the default potential and limits, in two worker processes, and judges charge balance (SMACT)
 beside it. Sampling runs in a process of its own, so that its peak memory is its own
@@ -40,11 +40,11 @@ import yaml
 from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
 from matinvent.cli.structure_files import read_structures, write_structures
-from matinvent.config import GeneratorConfig, ScreeningConfig, ValidityConfig
+from matinvent.config import GeneratorConfig, RelaxationConfig, ScreeningConfig, ValidityConfig
 from matinvent.errors import ConfigError, Failure, InputError, MatInventError
 from matinvent.priors import SUFFIX, find_prior, load_generator
-from matinvent.reporting.screened import write_screened
-from matinvent.screening.quality import Quality, Spread, assess, wilson
+from matinvent.reporting.screened import space_groups, write_screened
+from matinvent.screening.quality import Comparison, Quality, Spread, compare, summarise, wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,8 +159,8 @@ def peak_memory() -> float:
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
-def screen(candidates: list[Candidate], config: ScreeningConfig, name: str) -> tuple[Quality, float]:
-    """Screen in place; the quality, and seconds per crystal (with the start of the workers)."""
+def screen(candidates: list[Candidate], config: ScreeningConfig, name: str) -> tuple[Quality, list[Comparison], float]:
+    """Screen in place; the quality, what it rests on, and seconds per crystal (with the start of the workers)."""
     from matinvent.screening.reference import ReferenceSet
     from matinvent.screening.screen import Screener
 
@@ -173,7 +173,8 @@ def screen(candidates: list[Candidate], config: ScreeningConfig, name: str) -> t
     finally:
         screener.close()
     seconds = time.perf_counter() - start
-    return assess(candidates, reference), seconds / len(candidates)
+    comparisons = compare(candidates, reference)
+    return summarise(candidates, comparisons), comparisons, seconds / len(candidates)
 
 
 def measure(
@@ -193,9 +194,10 @@ def measure(
     write_structures(built, part / SAMPLES)
     numbers = iter(range(1, len(built) + 1))
     sources = ["" if isinstance(c, Failure) else f"{SAMPLES}#{next(numbers)}" for c in crystals]
-    candidates = [Candidate.of(0, i, crystal) for i, crystal in enumerate(crystals)]
-    quality, seconds = screen(candidates, config, variant.name)
-    write_screened(sources, candidates, part)
+    drawn = zip(crystals, sources, strict=True)
+    candidates = [Candidate.of(0, i, crystal, source) for i, (crystal, source) in enumerate(drawn)]
+    quality, comparisons, seconds = screen(candidates, config, variant.name)
+    write_screened(candidates, comparisons, space_groups(candidates), part)
     record = {"request": request, **facts, "screening_s": seconds, "quality": asdict(quality)}
     (part / RESULT).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
     part.rename(folder)
@@ -229,6 +231,8 @@ def obtain(variant: Variant, options: argparse.Namespace, config: ScreeningConfi
     if record["request"] != request:
         differing = [key for key in request if record["request"].get(key) != request[key]]
         raise InputError(f"{folder}: was measured with another {', '.join(differing)}; choose another --output")
+    if record["quality"].keys() != {field.name for field in fields(Quality)}:
+        raise InputError(f"{folder}: was measured by another version; choose another --output")
     values: dict[str, Any] = {k: Spread(*v) if isinstance(v, list) else v for k, v in record["quality"].items()}
     known = {key: record[key] for key in ("sampling_s", "screening_s", "peak_mib", "threads")}
     return Outcome(variant, Quality(**values), workers=config.workers, **known)
@@ -249,7 +253,7 @@ def spread(values: Spread, digits: int) -> str:
     """Median with its interval, and mean."""
     if math.isnan(values.median):
         return "-"
-    median, low, high, mean = (f"{value:.{digits}f}" for value in values[1:])
+    median, low, high, mean = (f"{value:.{digits}f}" for value in values[1:5])
     return f"{median} ({low} - {high}); {mean}"
 
 
@@ -502,7 +506,12 @@ def run(options: argparse.Namespace) -> None:
     variants = [Variant(prior, steps) for prior in options.priors for steps in options.steps]
     if len({variant.name for variant in variants}) < len(variants):
         raise ConfigError("two variants have the same name; give priors different file names and steps once")
-    config = ScreeningConfig(exhaustive=True, workers=options.workers, validity=ValidityConfig(smact=False))
+    config = ScreeningConfig(
+        exhaustive=True,
+        workers=options.workers,
+        validity=ValidityConfig(smact=False),
+        relaxation=RelaxationConfig(give_up=False),  # energies of crystals given up would bias the means
+    )
     outcomes = [obtain(variant, options, config) for variant in variants]
     print(f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
     table = quality_table(outcomes)

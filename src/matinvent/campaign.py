@@ -247,6 +247,7 @@ class Campaign:
             "stopped": self.stopped,
             "replay": self.replay.state_dict(),
             "diversity": self.diversity.state_dict(),
+            "screener": self.screener.state_dict(),
         }
         self.directory.save(self.iteration, self.learner.state_dict(), memory)
 
@@ -271,6 +272,7 @@ class Campaign:
             self.stopped = str(memory["stopped"])
             self.replay.load_state_dict(memory["replay"])
             self.diversity.load_state_dict(memory["diversity"])
+            self.screener.load_state_dict(memory["screener"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self.directory.path}: the checkpoint does not fit this campaign ({type(error).__name__})"

@@ -49,6 +49,8 @@ class Candidate:
         reason: why the fate is what it is, one sentence; empty for SCORED.
         energy_per_atom: potential energy of the relaxed crystal (eV/atom).
         e_above_hull: energy above the reference hull (eV/atom).
+        decomposition: competing phases with their shares of the atoms, such as "0.67 MgO + 0.33 TiO2".
+        twin: the crystal that this one equals: an earlier one (see :attr:`label`) or a known one; empty if new.
         rmsd: root-mean-square displacement between generated and relaxed atoms (A).
         relax_steps: relaxation steps taken.
         converged: whether the relaxation met its force criterion.
@@ -69,6 +71,8 @@ class Candidate:
     reason: str = ""
     energy_per_atom: float | None = None
     e_above_hull: float | None = None
+    decomposition: str = ""
+    twin: str = ""
     rmsd: float | None = None
     relax_steps: int | None = None
     converged: bool | None = None

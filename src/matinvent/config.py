@@ -101,10 +101,22 @@ class RelaxationConfig(Section):
     """How structures are relaxed."""
 
     enabled: bool = True
-    potential: str = Field("chgnet", description="'chgnet', or 'module:function' returning an ASE calculator.")
+    potential: str = Field(
+        "chgnet",
+        description="'chgnet' (many crystals at once), or an ASE calculator (one after the other, slower): 'sevennet', "
+        "'mace', a plug-in's name, or 'module:function' returning one.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="On a GPU one process works in large batches.")
     fmax: Positive = Field(0.1, description="Largest residual force (eV/A).")
     max_steps: Count = Field(100, description="Optimizer steps before giving up on convergence.")
-    batch_atoms: Count = Field(160, description="Atoms evaluated in one forward pass.")
+    give_up: bool = Field(
+        True,
+        description="Stop relaxing a crystal that is too far above the hull to come below max_e_above_hull.",
+    )
+    max_atoms: Count = Field(200, description="A larger crystal is not relaxed but reported as too large.")
+    batch_atoms: Count | None = Field(
+        None, description="Atoms evaluated in one forward pass; null: 160 on a CPU, 4096 on a GPU."
+    )
     max_volume_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         3.0, description="Relaxations that change the volume by more than this factor have failed."
     )
@@ -120,7 +132,18 @@ class ScreeningConfig(Section):
     reference: str = Field("mp", description="Reference set for hull and novelty: 'mp' (shipped) or a file.")
     max_e_above_hull: Finite = Field(0.1, description="Stability threshold (eV/atom).")
     uniqueness: bool = True
+    unique_within: Literal["batch", "campaign"] = Field(
+        "batch", description="Unique among the crystals of one iteration, or of all iterations so far."
+    )
     novelty: bool = True
+    matcher: Literal["fingerprint", "structure-matcher"] = Field(
+        "fingerprint",
+        description="What tells crystals apart: fingerprints, or where both structures are at hand (in a batch, and in "
+        "reference sets built with --keep-structures) pymatgen's StructureMatcher.",
+    )
+    disordered: bool = Field(
+        False, description="Crystals that differ only in how similar elements share their sites (alloys) are the same."
+    )
     exhaustive: bool = Field(
         False, description="Screen every sample, also once enough survivors for the evaluation are found."
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from matinvent.errors import Failure
+from matinvent.screening.fingerprint import LENGTH
 from matinvent.screening.matching import Identity, identify
 from matinvent.screening.neighbors import Crystal, find_neighbors
 from matinvent.screening.potential import Evaluation
-from matinvent.screening.reference import ReferenceSet
+from matinvent.screening.reference import QUANTUM, KnownCrystals, ReferenceSet
 from matinvent.screening.relaxation import Progress, Relaxation
 from matinvent.screening.stability import Hull, atomic_fractions
 
@@ -86,10 +87,22 @@ class StillRelaxer:
         self.relaxed: list[str] = []
         self.closed = False
 
-    def relax(self, structures: Sequence[Structure], progress: Progress | None = None) -> list[Relaxation | Failure]:
+    def relax(
+        self,
+        structures: Sequence[Structure],
+        progress: Progress | None = None,
+        *,
+        ceilings: Sequence[float | None] | None = None,
+        on_result: Callable[[int, Relaxation | Failure], None] | None = None,
+    ) -> list[Relaxation | Failure]:
+        self.ceilings = ceilings
+        results = [self._one(structure) for structure in structures]
+        for index, result in enumerate(results):
+            if on_result is not None:
+                on_result(index, result)
         if progress is not None:
             progress(1.0)
-        return [self._one(structure) for structure in structures]
+        return results
 
     def close(self) -> None:
         self.closed = True
@@ -107,9 +120,11 @@ def salt_reference() -> ReferenceSet:
     entries = {"Na": 0.0, "K": 0.0, "Li": 0.0, "Cl": 0.0, "F": 0.0} | SALTS
     known = identify(rocksalt())
     assert isinstance(known, Identity)
-    quanta = np.rint(known.fingerprint[None] / 0.002).astype(np.int16)
+    quanta = np.rint(known.fingerprint[None] / QUANTUM).astype(np.int16)
     hull = Hull(atomic_fractions(list(entries)), list(entries.values()))
-    return ReferenceSet(hull, "still", ["NaCl"], np.array([1]), ["halite"], quanta)
+    nothing = np.zeros(0, dtype=np.int64), np.zeros((0, LENGTH), dtype=np.int16)
+    halite = KnownCrystals(["NaCl"], np.array([1]), ["halite"], quanta, *nothing)
+    return ReferenceSet(hull, "still", halite)
 
 
 def deadly_calculator() -> Any:

@@ -1,4 +1,4 @@
-"""``generate``, ``evaluate``, ``properties``: the rooms are stand-ins, files and messages are real."""
+"""``generate`` and ``properties``: the rooms are stand-ins, files and messages are real."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import csv
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matinvent.candidate import Fate
 from matinvent.cli import main
 from matinvent.cli.structure_files import read_structures
 from matinvent.errors import CheckpointError, Failure
@@ -121,37 +119,6 @@ def test_generation_from_a_run_takes_its_agent(monkeypatch, tmp_path, capsys):
     assert "bad: the campaign has not finished" in capsys.readouterr().err
 
 
-class StandInScreener:
-    """Small cells are unstable, the others survive, a little larger."""
-
-    asked: ClassVar[list] = []
-
-    def __init__(self, config):
-        self.asked.append(config)
-
-    def screen(self, candidates, wanted, progress=None):
-        progress(0.5)
-        for candidate in candidates:
-            if candidate.structure is None:
-                continue
-            candidate.relaxed = candidate.structure.copy().scale_lattice(candidate.structure.volume * 1.1)
-            candidate.e_above_hull = 0.5 if candidate.structure.lattice.a < 2.5 else 0.0
-            candidate.reject(Fate.UNSTABLE, "0.5 eV/atom above the hull")
-            if candidate.e_above_hull == 0:
-                candidate.fate, candidate.reason = Fate.SURVIVED, ""
-        return [c for c in candidates if c.fate is Fate.SURVIVED]
-
-    def close(self):
-        self.asked.append("closed")
-
-
-@pytest.fixture
-def screener(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matinvent.screening.screen", SimpleNamespace(Screener=StandInScreener))
-    monkeypatch.setattr(StandInScreener, "asked", [])
-    return StandInScreener.asked
-
-
 @pytest.fixture
 def crystals(tmp_path):
     folder = tmp_path / "in"
@@ -160,57 +127,6 @@ def crystals(tmp_path):
     (folder / "small.cif").write_text(iron(2.2).to(fmt="cif"), encoding="utf-8")
     (folder / "bad.cif").write_text("nonsense", encoding="utf-8")
     return folder
-
-
-def test_every_file_gets_a_row_with_its_fate(screener, crystals, tmp_path, capsys):
-    assert invoke("evaluate", crystals, "--output", "out") == 0
-    with (tmp_path / "out" / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = {row["source"].rpartition("/")[2]: row for row in csv.DictReader(file)}
-    assert {name: row["fate"] for name, row in rows.items()} == {
-        "bad.cif": "invalid", "good.cif": "survived", "small.cif": "unstable",
-    }  # fmt: skip
-    assert rows["bad.cif"]["reason"].startswith("unreadable:")
-    assert rows["small.cif"]["reason"] == "0.5 eV/atom above the hull"
-    assert rows["good.cif"]["space_group"] == "Im-3m (229)"
-    relaxed = Structure.from_file(tmp_path / "out" / rows["good.cif"]["relaxed"])
-    assert relaxed.volume == pytest.approx(1.1 * 2.87**3, rel=1e-4)
-    captured = capsys.readouterr()
-    assert "bad.cif: unreadable" in captured.err
-    funnel = [line.split()[1:4:2] for line in captured.out.splitlines() if "%" in line]
-    assert funnel == [
-        ["read", "2"], ["valid", "2"], ["relaxed", "2"], ["stable", "1"], ["unique", "1"], ["novel", "1"],
-    ]  # fmt: skip
-
-
-def test_screening_is_exhaustive_adjustable_and_closed(screener, crystals):
-    assert invoke("evaluate", crystals, "--set", "screening.relaxation.fmax=0.05") == 0
-    config, closed = screener
-    assert config.exhaustive
-    assert config.relaxation.fmax == 0.05
-    assert closed == "closed"
-
-
-def test_evaluations_are_numbered_and_never_overwritten(screener, crystals, tmp_path, capsys):
-    assert invoke("evaluate", crystals) == 0
-    assert invoke("evaluate", crystals) == 0
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"evaluate-1", "evaluate-2"}
-    assert invoke("evaluate", crystals, "--output", "runs/evaluate-1") == 2
-    assert "exists already" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["nowhere"], "nowhere: no such file or folder"),
-        (["in/bad.cif"], "none of the files can be read"),
-        (["in", "--set", "learning.sigma=1"], "only screening settings apply here"),
-        (["in", "--set", "screening.novlty=false"], "did you mean 'novelty'?"),
-    ],
-)
-def test_impossible_evaluations_are_refused(screener, crystals, tmp_path, capsys, arguments, said):
-    assert invoke("evaluate", *arguments) == 2
-    assert said in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
 
 
 @dataclass
@@ -228,7 +144,13 @@ class StandInService:
         self.names = [name for name, _ in requests]
 
     def evaluate(self, structures, progress=None):
-        return [dict.fromkeys(self.names, s.lattice.a) if s.lattice.a > 2.5 else Failure("x", "no") for s in structures]
+        return [self.one(structure) for structure in structures]
+
+    def one(self, structure):
+        """Small crystals have no density, and a crystal without it has nothing."""
+        if "density" in self.names and structure.lattice.a < 2.5:
+            return Failure("x", "no")
+        return dict.fromkeys(self.names, structure.lattice.a)
 
     def close(self):
         pass
@@ -256,6 +178,23 @@ def test_properties_of_files_keep_order_and_failures(properties, crystals, tmp_p
     assert rows[0][:2] == ("bad.cif", "")
     assert rows[0][2].startswith("unreadable")
     assert rows[1:] == [("good.cif", "2.87", ""), ("small.cif", "", "x: no")]
+
+
+def test_a_property_that_fails_leaves_the_others(properties, crystals, tmp_path):
+    assert invoke("properties", crystals, "-p", "hhi,density", "-p", "cost", "--output", "out.csv") == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        _, good, small = csv.DictReader(file)
+    assert (good["hhi"], good["density"], good["cost"], good["failure"]) == ("2.87", "2.87", "2.87", "")
+    assert (small["hhi"], small["density"], small["cost"], small["failure"]) == ("2.2", "", "2.2", "x: no")
+
+
+@pytest.mark.parametrize("arguments", [["-p", "density"], ["--output", "out.csv"]])
+def test_properties_of_nothing_are_refused(properties, tmp_path, capsys, arguments):
+    assert invoke("properties", *arguments) == 2
+    captured = capsys.readouterr()
+    assert "of which crystals?" in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_properties_must_be_named(properties, crystals, capsys):

@@ -11,9 +11,11 @@ from pymatgen.core import Lattice, Structure
 from tests.unit.screening_world import diamond, displaced, rocksalt
 
 from matinvent.errors import Failure
-from matinvent.screening.chgnet import ChgnetEvaluator
+from matinvent.screening.batched_relaxer import BatchedRelaxer
+from matinvent.screening.chgnet import ChgnetEvaluator, Graph
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.potential import Evaluation
+from matinvent.screening.relaxation import Relaxation
 
 OXIDE = displaced(
     Structure(
@@ -24,6 +26,16 @@ OXIDE = displaced(
     0.1,
     seed=3,
 )
+
+CORNER_CASES = {
+    "no bond short enough for an angle": Structure(Lattice.cubic(3.6), ["Cs"], [[0, 0, 0]]),
+    "one atom, bound to its images": Structure(Lattice(1.8 * (1 - np.eye(3))), ["Cu"], [[0, 0, 0]]),
+    "one angle, straight": Structure(Lattice.orthorhombic(2.8, 4.5, 4.5), ["Na"], [[0, 0, 0]]),
+    "crowded, without symmetry": displaced(
+        Structure(Lattice.from_parameters(5.6, 6.1, 6.6, 80, 95, 105), ["Fe", "O", "H", "U"] * 2,
+                  np.random.default_rng(5).permutation(8)[:, None] / 8 + [0, 0.375, 0.625]), 0.2, seed=4,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +69,39 @@ def test_equals_the_package(chgnet: ChgnetEvaluator) -> None:
 
     with contextlib.redirect_stdout(io.StringIO()):
         package = CHGNet.load(use_device="cpu", verbose=False)
-    structures = [OXIDE, diamond(5.6), rocksalt()]
+    structures = [OXIDE, diamond(5.6), rocksalt(), *CORNER_CASES.values()]
     for structure, ours in zip(structures, evaluated(chgnet, *map(crystal, structures)), strict=True):
         theirs = package.predict_structure(structure)
         assert ours.energy / len(structure) == pytest.approx(float(theirs["e"]), abs=2e-6)
         assert ours.forces == pytest.approx(theirs["f"], abs=2e-4)
         assert ours.stress * 160.21766 == pytest.approx(theirs["s"], abs=5e-3)
+
+
+@pytest.mark.parametrize("name", CORNER_CASES)
+def test_company_does_not_matter(chgnet: ChgnetEvaluator, name: str) -> None:
+    structure = CORNER_CASES[name]
+    [alone] = evaluated(chgnet, crystal(structure))
+    together = evaluated(chgnet, crystal(OXIDE), crystal(structure), crystal(rocksalt()))[1]
+    assert together.energy / len(structure) == pytest.approx(alone.energy / len(structure), abs=1e-6)
+    assert together.forces == pytest.approx(alone.forces, abs=1e-4)
+    assert together.stress == pytest.approx(alone.stress, abs=1e-6)
+
+
+def test_stress_is_symmetric_and_falls_off_with_expansion(chgnet: ChgnetEvaluator) -> None:
+    dense, loose = evaluated(chgnet, crystal(diamond(5.0)), crystal(diamond(6.0)))
+    assert np.trace(dense.stress) < 0 < np.trace(loose.stress)
+    [sheared] = evaluated(chgnet, crystal(CORNER_CASES["crowded, without symmetry"]))
+    assert np.abs(sheared.stress).max() > 0.01
+    assert np.array_equal(sheared.stress, sheared.stress.T)
+
+
+def test_forces_and_stress_turn_with_the_crystal(chgnet: ChgnetEvaluator) -> None:
+    start = crystal(OXIDE)
+    turn, _ = np.linalg.qr(np.random.default_rng(7).normal(size=(3, 3)))
+    here, turned = evaluated(chgnet, start, Crystal(start.numbers, start.lattice @ turn, start.frac))
+    assert turned.energy == pytest.approx(here.energy, abs=1e-5)
+    assert turned.forces == pytest.approx(here.forces @ turn, abs=1e-4)
+    assert turned.stress == pytest.approx(turn.T @ here.stress @ turn, abs=1e-6)
 
 
 def test_forces_and_stress_are_the_gradient_of_the_energy(chgnet: ChgnetEvaluator) -> None:
@@ -128,17 +167,40 @@ def test_coincident_atoms_do_not_poison_the_batch(chgnet: ChgnetEvaluator) -> No
 def test_a_batch_that_raises_is_split_down_to_the_culprit(
     chgnet: ChgnetEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = chgnet._model
+    network = chgnet._network
 
-    def forward(graphs: list, task: str) -> dict:
-        if any((graph.atomic_number == 14).any() for graph in graphs):
-            raise RuntimeError("silicon is out")
-        return model(graphs, task=task)
+    class Choosy:
+        def evaluate(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+            if (graph.numbers == 14).any():
+                raise RuntimeError("silicon is out")
+            return network.evaluate(graph)
 
-    monkeypatch.setattr(chgnet, "_model", forward)
+    monkeypatch.setattr(chgnet, "_network", Choosy())
     results = chgnet.evaluate([crystal(OXIDE), crystal(diamond()), crystal(rocksalt()), crystal(OXIDE)])
     assert [isinstance(result, Failure) for result in results] == [False, True, False, False]
     assert "silicon is out" in str(results[1])
+
+
+def test_relaxation_takes_the_path_of_ase(chgnet: ChgnetEvaluator) -> None:
+    """FIRE with FrechetCellFilter and the package's calculator: energy and cell after the same steps."""
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import FIRE
+    from chgnet.model.dynamics import CHGNetCalculator
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    start = OXIDE.copy()
+    start.apply_strain([0.08, -0.04, 0.02])
+    relaxer = BatchedRelaxer(chgnet, fmax=1e-6, max_steps=20, batch_atoms=100, max_volume_ratio=3.0)
+    [before] = evaluated(chgnet, crystal(start))
+    [ours] = relaxer.relax([start])
+    with contextlib.redirect_stdout(io.StringIO()):
+        atoms = AseAtomsAdaptor.get_atoms(start, msonable=False)
+        atoms.calc = CHGNetCalculator(use_device="cpu")
+    FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-6, steps=20)
+    assert isinstance(ours, Relaxation)
+    assert ours.energy < before.energy - 0.1
+    assert ours.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
+    assert ours.structure.lattice.matrix == pytest.approx(np.array(atoms.cell), abs=1e-3)
 
 
 def test_empty_batch(chgnet: ChgnetEvaluator) -> None:

@@ -14,7 +14,17 @@ from tests.unit.screening_world import SALTS, StillRelaxer, displaced, rocksalt,
 
 from matinvent.candidate import Candidate, Fate
 from matinvent.config import ScreeningConfig, ValidityConfig
-from matinvent.screening.quality import Quality, assess, spread, wilson
+from matinvent.screening.quality import (
+    QUANTILES,
+    Quality,
+    assess,
+    compare,
+    failure_kind,
+    spread,
+    summarise,
+    sun_positions,
+    wilson,
+)
 from matinvent.screening.screen import Screener
 
 #: Hull energies of the salts plus what a crystal lies above it; KCl2 has no balanced charges.
@@ -64,13 +74,17 @@ def test_every_metric_of_a_known_sample() -> None:
     quality = assess(candidates, salt_reference())
     assert counts(quality) == {
         "sampled": 12, "built": 11, "valid": 10, "smact": 10, "valid_smact": 9, "relaxed": 9, "converged": 9,
-        "placed": 8, "stable": 4, "metastable": 6, "unique": 7, "novel": 8,
-        "sun_stable": 3, "sun_any_charge": 4, "sun": 3,
+        "given_up": 0, "placed": 8, "stable": 4, "metastable": 6, "unique": 7, "novel": 8,
+        "unique_metastable": 5, "novel_metastable": 5, "sun_stable": 3, "sun_any_charge": 4, "sun": 3,
     }  # fmt: skip
+    assert quality.limit == 0.1
+    assert quality.failures == {"collapsed": 1, "overlap": 1, "error": 1, "missing-reference": 1}
     assert quality.e_above_hull.n == 8
+    assert quality.e_above_hull.mean == pytest.approx((0 - 0.05 * 3 + 0.05 + 0.2 * 2 - 0.1) / 8)
     assert quality.e_above_hull.median == pytest.approx(0.0, abs=0.03)
     assert quality.rmsd.median == quality.rmsd.mean == pytest.approx(0.1)
     assert (quality.rmsd.n, quality.relax_steps.mean) == (9, 3)
+    assert quality.volume_change.quantiles == (0.0,) * 5
     survivors = [c for c in candidates if c.fate is Fate.SURVIVED]
     assert len(survivors) == quality.sun_any_charge  # the screener agrees
 
@@ -86,6 +100,59 @@ def test_implausible_energy_counts_as_valid_but_neither_relaxed_nor_stable() -> 
     quality = assess(screened(rocksalt("K", "Cl", 6.3), KCl=-9.0), salt_reference())
     assert (quality.valid, quality.relaxed, quality.stable, quality.novel) == (1, 0, 0, 0)
     assert quality.e_above_hull.n == 0
+
+
+def test_comparisons_name_the_first_of_a_kind_and_the_known_one() -> None:
+    candidates = screened(
+        rocksalt("K", "Cl", 6.3), None, rocksalt("Li", "F", 4.0), rocksalt(), rocksalt("K", "Cl", 6.3), unbalanced()
+    )
+    seen: list[float] = []
+    comparisons = compare(candidates, salt_reference(), seen.append)
+    assert [x.first for x in comparisons] == [0, 1, 2, 3, 0, 5]
+    assert [x.known_as for x in comparisons] == ["", "", "", "halite", "", ""]
+    assert [x.charge_balanced for x in comparisons] == [True, None, True, True, True, False]
+    assert sun_positions(candidates, comparisons, 0.1) == [0]
+    assert seen == pytest.approx([n / 6 for n in range(1, 7)])
+
+
+def test_of_equal_crystals_the_first_good_one_is_the_sun_one() -> None:
+    candidates = screened(rocksalt("K", "Cl", 6.3), rocksalt("K", "Cl", 6.3))
+    candidates[0].e_above_hull = 0.11
+    comparisons = compare(candidates, salt_reference())
+    assert sun_positions(candidates, comparisons, 0.1) == [1]
+    assert sun_positions(candidates, comparisons, 0.2) == [0]
+
+
+@pytest.mark.parametrize(("limit", "metastable", "sun"), [(0.0, 1, 1), (0.05, 1, 1), (0.1, 2, 2), (0.5, 3, 3)])
+def test_another_limit_of_stability(limit: float, metastable: int, sun: int) -> None:
+    candidates = screened(rocksalt("K", "Cl", 6.3), rocksalt("Li", "Cl", 5.1), rocksalt("Li", "F", 4.0))
+    candidates[1].e_above_hull = 0.05
+    quality = summarise(candidates, compare(candidates, salt_reference()), limit=limit)
+    assert (quality.limit, quality.stable, quality.metastable, quality.sun) == (limit, 1, metastable, sun)
+
+
+def test_given_up_crystals_are_counted() -> None:
+    candidates = screened(rocksalt("K", "Cl", 6.3), rocksalt("Li", "F", 4.0))
+    candidates[1].given_up, candidates[1].converged = True, False
+    quality = assess(candidates, salt_reference())
+    assert (quality.relaxed, quality.converged, quality.given_up) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason", "kind"),
+    [
+        (Fate.INVALID, "too-dense: 7 atoms", "too-dense"),
+        (Fate.RELAX_FAILED, "after relaxation: overlap: two atoms", "overlap"),
+        (Fate.RELAX_FAILED, "implausible energy, -1.20 eV/atom above the hull", "implausible energy"),
+        (Fate.UNSTABLE, "missing-reference: no energies for Rb", "missing-reference"),
+        (Fate.SURVIVED, "", ""),
+    ],
+)
+def test_kinds_of_failures(fate: Fate, reason: str, kind: str) -> None:
+    candidate = Candidate(0, 0, rocksalt(), fate=fate, reason=reason)
+    assert failure_kind(candidate) == kind
+    candidate.fate, candidate.e_above_hull = Fate.UNSTABLE, 0.3
+    assert failure_kind(candidate) == ""
 
 
 def test_the_limits_of_stability_are_exclusive() -> None:
@@ -136,6 +203,15 @@ def test_a_sample_screened_for_charges_is_refused() -> None:
         assess([candidate], salt_reference())
 
 
+def test_a_sample_screened_for_charges_first_can_be_counted_as_such() -> None:
+    candidates = [Candidate(0, n, s) for n, s in enumerate([unbalanced(), rocksalt("K", "Cl", 6.3), overlapping()])]
+    config = ScreeningConfig(exhaustive=True)
+    Screener(config, relaxer=StillRelaxer(ENERGIES), reference=salt_reference()).screen(candidates, 3)
+    quality = summarise(candidates, compare(candidates, salt_reference()), charges_first=True)
+    assert (quality.valid, quality.smact, quality.valid_smact, quality.relaxed, quality.sun) == (2, 2, 1, 1, 1)
+    assert quality.failures == {"smact": 1, "overlap": 1}
+
+
 @pytest.mark.parametrize(
     ("count", "total", "low", "high"),
     # Newcombe, Statistics in Medicine 17, 857 (1998), table I, method 3.
@@ -161,10 +237,16 @@ def test_impossible_share_is_refused() -> None:
 
 
 def test_spread_of_few_values_is_their_range_and_missing_ones_do_not_count() -> None:
-    assert spread([3.0, None, 1.0, 8.0]) == (3, 3.0, 1.0, 8.0, 4.0)
+    assert spread([3.0, None, 1.0, 8.0])[:5] == (3, 3.0, 1.0, 8.0, 4.0)
     empty = spread([None])
     assert empty.n == 0
     assert math.isnan(empty.median)
+    assert len(empty.quantiles) == len(QUANTILES)
+    assert all(map(math.isnan, empty.quantiles))
+
+
+def test_quantiles_of_a_ramp_are_on_the_ramp() -> None:
+    assert spread(float(rank) for rank in range(101)).quantiles == pytest.approx([100 * q for q in QUANTILES])
 
 
 @pytest.mark.parametrize("n", [9, 20, 101, 1000])

@@ -178,3 +178,37 @@ def test_close_stops_the_relaxer() -> None:
 def test_importing_the_room_does_not_import_torch() -> None:
     code = "import sys, matinvent.screening.screen; print({'torch', 'pymatgen', 'chgnet', 'ase'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_competing_phases_and_twins_are_recorded() -> None:
+    above, same = batch(rocksalt("K", "Cl"), rocksalt())
+    screener(exhaustive=True, max_e_above_hull=-0.1).screen([above], 1)
+    assert above.decomposition == "1.00 KCl"
+    screener().screen([same], 1)
+    assert same.twin == "halite"
+
+
+def test_messages_name_the_file_of_a_crystal() -> None:
+    candidates = [Candidate.of(0, i, rocksalt("K", "Cl"), source) for i, source in enumerate(["a.cif", "b.cif"])]
+    screener(exhaustive=True).screen(candidates, 2)
+    assert candidates[1].reason == "same crystal as a.cif"
+    assert candidates[1].twin == "a.cif"
+
+
+@pytest.mark.parametrize(("within", "expected"), [("batch", "survived"), ("campaign", "duplicate")])
+def test_uniqueness_within_a_batch_or_the_whole_campaign(within: str, expected: str) -> None:
+    first, second = batch(rocksalt("K", "Cl")), batch(rocksalt("K", "Cl"))
+    before, after = screener(unique_within=within), screener(unique_within=within)
+    before.screen(first, 1)
+    after.load_state_dict(before.state_dict())  # as a resumed campaign does
+    after.screen(second, 1)
+    assert (first[0].fate, second[0].fate) == ("survived", expected)
+
+
+def test_relaxations_know_how_low_a_crystal_must_come() -> None:
+    unknown = Structure(Lattice.cubic(4), ["Cs", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    relaxer = StillRelaxer(SALTS | {"CsI": -3.0})
+    screener(relaxer, exhaustive=True, max_e_above_hull=0.2).screen(batch(rocksalt("K", "Cl"), unknown), 2)
+    assert relaxer.ceilings == [pytest.approx(SALTS["KCl"] + 0.2), None]
+    screener(relaxer, relaxation=RelaxationConfig(give_up=False)).screen(batch(rocksalt("K", "Cl")), 1)
+    assert relaxer.ceilings is None

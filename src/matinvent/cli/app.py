@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from matinvent import __version__
-from matinvent.cli import campaigns, catalogue, crystals, doctor, evaluation, pretraining, reference
+from matinvent.cli import campaigns, catalogue, crystals, doctor, evaluation, pretraining, properties, reference
 from matinvent.cli.output import error_console
 from matinvent.errors import MatInventError
 
@@ -53,7 +53,7 @@ app.command(rich_help_panel="Campaigns")(campaigns.run)
 app.command(rich_help_panel="Campaigns")(campaigns.resume)
 app.command(rich_help_panel="Crystals")(crystals.generate)
 app.command(rich_help_panel="Crystals")(evaluation.evaluate)
-app.command(rich_help_panel="Crystals")(evaluation.properties)
+app.command(rich_help_panel="Crystals")(properties.properties)
 app.command(rich_help_panel="Set-up")(catalogue.tasks)
 app.command(rich_help_panel="Set-up")(catalogue.priors)
 app.command(rich_help_panel="Set-up")(catalogue.schema)

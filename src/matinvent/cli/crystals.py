@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matinvent.cli.output import console, error_console, progress_bar, refuse_existing
+from matinvent.cli.overrides import section_settings
 from matinvent.errors import ConfigError, Failure, InputError
 
 if TYPE_CHECKING:
     from matinvent.generators.protocol import Generator
-
-_GENERATOR = "generator."
 
 
 def generate(
@@ -63,16 +62,11 @@ def generate(
 
 def _load(run: Path | None, prior: str | None, overrides: Sequence[str]) -> Generator:
     from matinvent.priors import load_generator
-    from matinvent.tasks import load_task
 
     if run is not None:
         from matinvent.campaign import load_agent
 
         return load_agent(run)
-    for override in overrides:
-        if not override.strip().startswith(_GENERATOR):
-            raise ConfigError(f"--set {override}: only sampling settings apply here, e.g. {_GENERATOR}steps=30")
-    chosen = [] if prior is None else [f"{_GENERATOR}prior={prior}"]
-    # Sampling does not depend on the goal; any task serves to read its settings.
-    config = load_task("density", overrides=[*chosen, *overrides]).generator
+    changes = [*([] if prior is None else [f"generator.prior={prior}"]), *overrides]
+    config = section_settings("generator", changes, what="sampling", example="steps=30").generator
     return load_generator(config.prior, config)

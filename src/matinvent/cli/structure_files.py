@@ -1,38 +1,55 @@
-"""Crystals in files: every common format in, extended XYZ or CIF out."""
+"""Crystals in files: where they are found and what each comes from; extended XYZ or CIF out."""
 
 from __future__ import annotations
 
-import io
-import warnings
+import gzip
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from matinvent.cli.structure_formats import FORMATS, format_of, parse, read_ase_database, unreadable
 from matinvent.errors import Failure, InputError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-_CIF = (".cif", ".mcif")
-_POSCAR = (".vasp", ".poscar")
+Progress = Callable[[float], None]
+
 _XYZ = (".extxyz", ".xyz")
-_JSON = (".json",)
-FORMATS = "CIF, POSCAR, extended XYZ, pymatgen JSON, folders and zip files of these"
 
 
-def read_structures(paths: Sequence[Path]) -> list[tuple[str, Structure | Failure]]:
-    """Read all crystals of some files, folders (recursively) and zip archives, in order.
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file, perhaps in an archive: what it is called, how to read it, and where it lies on disk by itself."""
+
+    name: str
+    read: Callable[[], bytes]
+    path: Path | None = None
+
+
+def read_structures(paths: Sequence[Path], progress: Progress | None = None) -> list[tuple[str, Structure | Failure]]:
+    """Read all crystals of some files, folders (recursively), zip archives and databases, in order.
+
+    Args:
+        paths: what the user named; a file counts whatever its name, members of folders and archives by their names.
+        progress: called with the finished share of the files in (0, 1].
 
     Returns:
         For each crystal where it comes from (``file``, ``file#3``, ``archive.zip/member``) and the crystal,
-        or a Failure for a file that cannot be read.
+        or a Failure for one that cannot be read.
 
     Raises:
         InputError: a path does not exist, or there is no crystal file at all.
     """
-    found = [crystal for path in paths for name, read in _files(path) for crystal in _parse(name, read)]
+    files = [file for path in paths for file in _files(path)]
+    found: list[tuple[str, Structure | Failure]] = []
+    for done, file in enumerate(files, start=1):
+        found += _crystals(file)
+        if progress is not None:
+            progress(done / len(files))
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no crystal files; known are {FORMATS}")
     return found
@@ -78,70 +95,54 @@ def _cifs(structures: Sequence[Structure]) -> Iterator[tuple[str, str]]:
         yield f"{index:04d}_{structure.composition.reduced_formula}.cif", structure.to(fmt="cif")
 
 
-def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Name and reader of every crystal file at a path; a file named by the user counts whatever its name."""
+def _files(path: Path) -> Iterator[_File]:
+    """Every crystal file at a path."""
     if path.is_dir():
-        for member in sorted(p for p in path.rglob("*") if p.is_file() and _format(p)):
-            yield str(member), member.read_bytes
+        for member in sorted(p for p in path.rglob("*") if _counts(p) and p.is_file()):
+            yield _File(str(member), member.read_bytes, member)
     elif not path.is_file():
         raise InputError(f"{path}: no such file or folder")
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if _format(PurePath(name)):
-                    yield f"{path}/{name}", partial(archive.read, name)
+        try:
+            archive = zipfile.ZipFile(path)  # stays open for its members: its table of contents is read once
+        except (zipfile.BadZipFile, OSError) as error:
+            yield _File(str(path), partial(_refuse, error))
+            return
+        for name in sorted(archive.namelist()):
+            if _counts(PurePath(name)):
+                yield _File(f"{path}/{name}", partial(archive.read, name))
     else:
-        yield str(path), path.read_bytes
+        yield _File(str(path), path.read_bytes, path)
 
 
-def _format(path: PurePath) -> str:
-    """The format that a file's name tells, empty if none."""
-    suffix = path.suffix.lower()
-    for name, suffixes in (("cif", _CIF), ("poscar", _POSCAR), ("extxyz", _XYZ), ("json", _JSON)):
-        if suffix in suffixes:
-            return name
-    return "poscar" if path.name.upper().startswith(("POSCAR", "CONTCAR")) else ""
+def _counts(path: PurePath) -> bool:
+    """Whether a name is that of a crystal file; names with a leading dot are what systems leave beside files."""
+    return bool(format_of(path)) and not path.name.startswith(".")
 
 
-def _parse(name: str, read: Callable[[], bytes]) -> list[tuple[str, Structure | Failure]]:
+def _refuse(error: Exception) -> bytes:
+    raise error
+
+
+def _crystals(file: _File) -> list[tuple[str, Structure | Failure]]:
     """All crystals of one file, numbered where there are several."""
+    found: list[Structure | Failure] = []
     try:
-        structures = _decode(_format(PurePath(name)), read().decode("utf-8"))
+        found.extend(_parse(file))
     except Exception as error:  # noqa: BLE001 (readers raise whatever damaged files make them stumble over)
-        return [(name, Failure("unreadable", f"{type(error).__name__}: {' '.join(str(error).split())}"))]
-    if len(structures) == 1:
-        return [(name, structures[0])]
-    if not structures:
-        return [(name, Failure("unreadable", "the file holds no crystal"))]
-    return [(f"{name}#{number}", structure) for number, structure in enumerate(structures, start=1)]
+        found.append(unreadable(error))
+    if not found:
+        return [(file.name, Failure("unreadable", "the file holds no crystal"))]
+    if len(found) == 1:
+        return [(file.name, found[0])]
+    return [(f"{file.name}#{number}", crystal) for number, crystal in enumerate(found, start=1)]
 
 
-def _decode(kind: str, text: str) -> list[Structure | Failure]:
-    from pymatgen.core import Structure
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # parsers warn about rounding and missing tags of ordinary files
-        if kind == "cif":
-            from pymatgen.io.cif import CifParser
-
-            return list(CifParser.from_str(text).parse_structures(primitive=False))
-        if kind == "poscar":
-            return [Structure.from_str(text, fmt="poscar")]
-        if kind == "extxyz":
-            return _from_extxyz(text)
-        if kind == "json":
-            return [Structure.from_str(text, fmt="json")]
-    raise ValueError(f"unknown format; known are {FORMATS}")
-
-
-def _from_extxyz(text: str) -> list[Structure | Failure]:
-    import ase.io
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    frames = ase.io.read(io.StringIO(text), index=":", format="extxyz")
-    return [
-        AseAtomsAdaptor.get_structure(atoms)
-        if atoms.cell.rank == 3
-        else Failure("unreadable", "no three-dimensional cell; use extended XYZ with a Lattice entry")
-        for atoms in frames
-    ]
+def _parse(file: _File) -> Iterator[Structure | Failure]:
+    name = PurePath(file.name)
+    kind = format_of(name)
+    if name.suffix.lower() == ".gz":
+        return parse(kind, gzip.decompress(file.read()))
+    if kind == "db" and file.path is not None:
+        return read_ase_database(file.path)
+    return parse(kind, file.read())

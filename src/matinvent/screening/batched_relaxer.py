@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from matinvent.errors import Failure
 from matinvent.screening.fire import Fire, residual
+from matinvent.screening.give_up import Outlook
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.potential import Evaluation, Potential
 from matinvent.screening.relaxation import (
+    OnResult,
     Progress,
     Relaxation,
+    Results,
     displacement,
+    each_ceiling,
     read_crystal,
     volume_failure,
     write_structure,
@@ -36,6 +41,9 @@ class BatchedRelaxer:
         max_steps: optimizer steps before giving up on convergence; 0 gives the energy as it is.
         batch_atoms: atoms evaluated in one pass (a larger crystal goes alone).
         max_volume_ratio: a volume change beyond this factor ends the relaxation as a Failure.
+        max_atoms: a larger crystal is a Failure ``too-large``; None: no limit.
+        give_up: whether a crystal that will not reach its ceiling is dropped on the way. Who leaves makes room, hence
+            giving up changes the batches and with them the last digits of the others.
     """
 
     def __init__(
@@ -46,6 +54,8 @@ class BatchedRelaxer:
         max_steps: int,
         batch_atoms: int,
         max_volume_ratio: float,
+        max_atoms: int | None = None,
+        give_up: bool = True,
     ) -> None:
         self.potential = evaluator.potential
         self._evaluator = evaluator
@@ -53,47 +63,57 @@ class BatchedRelaxer:
         self._max_steps = max_steps
         self._batch_atoms = batch_atoms
         self._max_volume_ratio = max_volume_ratio
+        self._max_atoms = max_atoms
+        self._give_up = give_up
 
-    def relax(self, structures: Sequence[Structure], progress: Progress | None = None) -> list[Relaxation | Failure]:
+    def relax(
+        self,
+        structures: Sequence[Structure],
+        progress: Progress | None = None,
+        *,
+        ceilings: Sequence[float | None] | None = None,
+        on_result: OnResult | None = None,
+    ) -> list[Relaxation | Failure]:
         """Relax crystals (see :class:`Relaxer`)."""
-        results: list[Any] = [None] * len(structures)
-        starts: dict[int, Crystal] = {}
-        for index, structure in enumerate(structures):
-            start = read_crystal(structure)
+        results = Results(len(structures), on_result)
+        waiting: list[_Run] = []
+        for index, ceiling in enumerate(each_ceiling(ceilings, len(structures))):
+            start = read_crystal(structures[index], self._max_atoms)
             if isinstance(start, Failure):
-                results[index] = start
+                results.settle(index, start)
             else:
-                starts[index] = start
-        waiting = list(starts)[::-1]
-        active: dict[int, Fire] = {}
+                waiting.append(_Run(index, start, Fire(start), Outlook(ceiling if self._give_up else None)))
+        waiting.reverse()
+        active: list[_Run] = []
         with one_thread():
             while waiting or active:
-                self._fill(active, waiting, starts)
-                outcomes = self._evaluator.evaluate([fire.crystal for fire in active.values()])
-                for (index, fire), outcome in zip(list(active.items()), outcomes, strict=True):
-                    result = self._advance(structures[index], starts[index], fire, outcome)
-                    if result is not None:
-                        results[index] = result
-                        del active[index]
+                self._fill(active, waiting)
+                outcomes = self._evaluator.evaluate([run.fire.crystal for run in active])
+                going_on = []
+                for run, outcome in zip(active, outcomes, strict=True):
+                    result = self._advance(structures[run.index], run, outcome)
+                    if result is None:
+                        going_on.append(run)
+                    else:
+                        results.settle(run.index, result)
+                active = going_on
                 if progress is not None:
-                    progress(1 - (len(waiting) + len(active)) / len(structures))
-        return results
+                    progress(results.share)
+        return results.complete()
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _fill(self, active: dict[int, Fire], waiting: list[int], starts: dict[int, Crystal]) -> None:
+    def _fill(self, active: list[_Run], waiting: list[_Run]) -> None:
         """Let waiting crystals enter while their atoms fit into the batch."""
-        atoms = sum(len(fire.crystal) for fire in active.values())
-        while waiting and (not active or atoms + len(starts[waiting[-1]]) <= self._batch_atoms):
-            index = waiting.pop()
-            active[index] = Fire(starts[index])
-            atoms += len(starts[index])
+        atoms = sum(len(run.start) for run in active)
+        while waiting and (not active or atoms + len(waiting[-1].start) <= self._batch_atoms):
+            active.append(waiting.pop())
+            atoms += len(active[-1].start)
 
-    def _advance(
-        self, structure: Structure, start: Crystal, fire: Fire, outcome: Evaluation | Failure
-    ) -> Relaxation | Failure | None:
+    def _advance(self, structure: Structure, run: _Run, outcome: Evaluation | Failure) -> Relaxation | Failure | None:
         """The result when the crystal is done; None after a step when it is not."""
+        start, fire = run.start, run.fire
         if isinstance(outcome, Failure):
             where = f"after {fire.steps} relaxation steps: " if fire.steps else ""
             return Failure(outcome.kind, where + outcome.reason)
@@ -101,7 +121,9 @@ class BatchedRelaxer:
         if blown_up is not None:
             return blown_up
         force = residual(fire.crystal, outcome)
-        if force > self._fmax and fire.steps < self._max_steps:
+        under_way = force > self._fmax and fire.steps < self._max_steps
+        hopeless = under_way and run.outlook.is_hopeless(outcome.energy / len(start))
+        if under_way and not hopeless:
             fire.step(outcome)
             return None
         return Relaxation(
@@ -111,7 +133,25 @@ class BatchedRelaxer:
             steps=fire.steps,
             max_force=force,
             rmsd=displacement(start, fire.crystal),
+            given_up=hopeless,
         )
+
+
+@dataclass(slots=True)
+class _Run:
+    """One crystal on its way to the minimum.
+
+    Attributes:
+        index: its place in the input.
+        start: how it came.
+        fire: its optimizer and present geometry.
+        outlook: whether going on is worth the while.
+    """
+
+    index: int
+    start: Crystal
+    fire: Fire
+    outlook: Outlook
 
 
 @contextlib.contextmanager

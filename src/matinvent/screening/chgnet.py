@@ -1,28 +1,26 @@
 """CHGNet 0.3.0 for many crystals at once: energies, forces and stresses in one pass each way.
 
-CHGNet (Deng et al., Nature Machine Intelligence 5, 1031, 2023) differentiates its energy twice
-when asked for forces, because it was written to be trained on them. Relaxation needs the first
-derivative only: the weights are frozen, the graph is freed by one backward pass, and the crystal
-graphs are built from arrays. Energies and forces equal those of the package.
+The package chgnet (Deng et al., Nature Machine Intelligence 5, 1031, 2023) was written to be trained on forces: it
+differentiates twice and takes crystals one by one into its graph. Relaxation needs neither. Here the crystals of a
+batch become one graph, made of arrays, and :mod:`matinvent.screening.chgnet_network` computes energies and gradients
+from the package's weights. Energies, forces and stresses equal those of the package.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from matinvent.errors import Failure
-from matinvent.screening.neighbors import Crystal, Neighbors, cell_defect, find_neighbors
+from matinvent.screening.neighbors import Crystal, cell_defect, find_neighbors
 from matinvent.screening.potential import Evaluation
 
 if TYPE_CHECKING:
-    import torch
-    from chgnet.graph import CrystalGraph
     from numpy.typing import NDArray
 
 #: Heaviest element of CHGNet's embedding (plutonium).
@@ -30,6 +28,40 @@ MAX_ATOMIC_NUMBER = 94
 
 #: Bond pairs per atom beyond which a crystal is too crowded to be evaluated (diamond has 272).
 MAX_ANGLES_PER_ATOM = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Several crystals as one graph: C crystals, N atoms, U bonds, A angles.
+
+    Attributes:
+        numbers: atomic numbers, shape (N,).
+        owner: crystal of each atom, shape (N,), ascending.
+        ends: the two atoms of each bond, shape (U, 2); a pair of atoms and its reverse are one bond.
+        vector: from a bond's first to its second atom, shape (U, 3), A.
+        short: number of bonds that form angles; they come first.
+        corner: the atom at which two short bonds form an angle, shape (A,).
+        legs: these two bonds, shape (A, 2), in one of the two orders.
+        sign: 1 where both their vectors point away from the corner or both to it, else -1; shape (A,).
+    """
+
+    numbers: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    vector: NDArray[np.float64]
+    short: int
+    corner: NDArray[np.int64]
+    legs: NDArray[np.int64]
+    sign: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bonds:
+    """A crystal and its bonds: ``ends`` and ``vector`` as in :class:`Graph`."""
+
+    crystal: Crystal
+    ends: NDArray[np.int64]
+    vector: NDArray[np.float64]
 
 
 class ChgnetEvaluator:
@@ -45,11 +77,12 @@ class ChgnetEvaluator:
         with contextlib.redirect_stdout(io.StringIO()):  # the package announces itself
             from chgnet.model import CHGNet
 
-            self._model: Any = CHGNet.load(model_name="0.3.0", use_device=device, verbose=False)
-        self._model.eval().requires_grad_(False)
-        self._device = device
-        self._bond_cutoff = float(self._model.graph_converter.bond_graph_cutoff)
-        self._atom_cutoff = float(self._model.graph_converter.atom_graph_cutoff)
+            model: Any = CHGNet.load(model_name="0.3.0", use_device=device, verbose=False)
+        from matinvent.screening.chgnet_network import Network
+
+        self._network = Network(model, device)
+        self._atom_cutoff = float(model.graph_converter.atom_graph_cutoff)
+        self._bond_cutoff = float(model.graph_converter.bond_graph_cutoff)
 
     def evaluate(self, crystals: Sequence[Crystal]) -> list[Evaluation | Failure]:
         """Evaluate crystals in one batch; what CHGNet cannot treat is a Failure in its place.
@@ -57,135 +90,99 @@ class ChgnetEvaluator:
         Failure kinds: those of :func:`~matinvent.screening.neighbors.cell_defect`,
         ``unknown-element``, ``isolated-atom``, ``too-dense``, ``not-finite``, ``error``.
         """
-        graphs = [self._graph(crystal) for crystal in crystals]
-        usable = [index for index, graph in enumerate(graphs) if not isinstance(graph, Failure)]
-        outcomes = self._forward(
-            [graph for graph in graphs if not isinstance(graph, Failure)], [crystals[i] for i in usable]
-        )
-        results: list[Any] = list(graphs)
-        for index, outcome in zip(usable, outcomes, strict=True):
-            results[index] = outcome
-        return results
+        bonds = [self._find_bonds(crystal) for crystal in crystals]
+        outcomes = iter(self._forward([bond for bond in bonds if not isinstance(bond, Failure)]))
+        return [bond if isinstance(bond, Failure) else next(outcomes) for bond in bonds]
 
-    def _graph(self, crystal: Crystal) -> CrystalGraph | Failure:
+    def _find_bonds(self, crystal: Crystal) -> _Bonds | Failure:
         defect = cell_defect(crystal)
         if defect is not None:
             return defect
         if crystal.numbers.max() > MAX_ATOMIC_NUMBER or crystal.numbers.min() < 1:
             return Failure("unknown-element", f"CHGNet knows the elements up to Z = {MAX_ATOMIC_NUMBER}")
         pairs = find_neighbors(crystal, self._atom_cutoff)
-        if len(np.unique(pairs.center)) < len(crystal):
+        if np.bincount(pairs.center, minlength=len(crystal)).min() == 0:
             return Failure("isolated-atom", f"an atom has no neighbour within {self._atom_cutoff:g} A")
         near = np.bincount(pairs.center[pairs.distance < self._bond_cutoff], minlength=len(crystal))
         if (near**2).sum() > MAX_ANGLES_PER_ATOM * len(crystal):
             return Failure("too-dense", f"an atom has {near.max()} neighbours within {self._bond_cutoff:g} A")
-        return self._tensors(crystal, pairs)
+        reach = 1 + int(np.abs(pairs.image).max())
+        ahead = pairs.image @ np.array([4 * reach**2, 2 * reach, 1]) > 0  # of an image and its opposite exactly one is
+        once = np.flatnonzero((pairs.center < pairs.other) | ((pairs.center == pairs.other) & ahead))
+        ends = np.stack([pairs.center[once], pairs.other[once]], axis=1)
+        vector = (crystal.frac[ends[:, 1]] - crystal.frac[ends[:, 0]] + pairs.image[once]) @ crystal.lattice
+        return _Bonds(crystal, ends, vector)
 
-    def _tensors(self, crystal: Crystal, pairs: Neighbors) -> CrystalGraph:
-        """CHGNet's own graph class, its lattice and coordinates ready to be differentiated."""
-        import torch
-        from chgnet.graph import CrystalGraph
-
-        first, undirected = _undirected(pairs)
-        complete = np.bincount(undirected)[undirected] == 2
-        if not complete.all():  # a pair on the cutoff seen from one side only; its weight is 0
-            keep = np.flatnonzero(complete)
-            pairs = Neighbors(pairs.center[keep], pairs.other[keep], pairs.image[keep], pairs.distance[keep])
-            first, undirected = _undirected(pairs)
-        angles = _angles(pairs, undirected, self._bond_cutoff)
-
-        def indices(values: NDArray[np.int64]) -> torch.Tensor:
-            return torch.as_tensor(values, dtype=torch.int32, device=self._device)
-
-        def reals(values: NDArray[Any]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=self._device)
-
-        return CrystalGraph(
-            atomic_number=indices(crystal.numbers),
-            atom_frac_coord=reals(crystal.frac).requires_grad_(),
-            atom_graph=indices(np.stack([pairs.center, pairs.other], axis=1)),
-            atom_graph_cutoff=self._atom_cutoff,
-            neighbor_image=reals(pairs.image),
-            directed2undirected=indices(undirected),
-            undirected2directed=indices(first),
-            bond_graph=indices(angles),
-            bond_graph_cutoff=self._bond_cutoff,
-            lattice=reals(crystal.lattice).requires_grad_(),
-        )
-
-    def _forward(self, graphs: Sequence[CrystalGraph], crystals: Sequence[Crystal]) -> list[Evaluation | Failure]:
+    def _forward(self, bonds: Sequence[_Bonds]) -> list[Evaluation | Failure]:
         """One pass each way; when the batch raises, its halves are tried, down to the culprit."""
-        import torch
-
-        if not graphs:
+        if not bonds:
             return []
+        graph = _join(bonds, self._bond_cutoff)
         try:
-            with warnings.catch_warnings():  # the package reads cell volumes off tensors that carry gradients
-                warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True", UserWarning)
-                energies = self._model(graphs, task="e")["e"]
-            sizes = torch.tensor([len(crystal) for crystal in crystals], device=self._device)
-            energies = energies * sizes
-            leaves = [graph.atom_frac_coord for graph in graphs] + [graph.lattice for graph in graphs]
-            gradients = torch.autograd.grad(energies.sum(), leaves)
+            energies, by_vector = self._network.evaluate(graph)
         except (RuntimeError, ValueError, IndexError) as error:
-            if len(graphs) == 1:
+            if len(bonds) == 1:
                 return [Failure("error", f"CHGNet: {type(error).__name__}: {error}")]
-            half = len(graphs) // 2
-            return self._forward(graphs[:half], crystals[:half]) + self._forward(graphs[half:], crystals[half:])
-        values = energies.detach().double().cpu().numpy()
-        arrays = [gradient.double().cpu().numpy() for gradient in gradients]
-        return [
-            _evaluation(crystal, float(energy), by_frac, by_lattice)
-            for crystal, energy, by_frac, by_lattice in zip(
-                crystals, values, arrays[: len(crystals)], arrays[len(crystals) :], strict=True
-            )
-        ]
+            half = len(bonds) // 2
+            return self._forward(bonds[:half]) + self._forward(bonds[half:])
+        return _evaluations([bond.crystal for bond in bonds], graph, energies, by_vector)
 
 
-def _evaluation(
-    crystal: Crystal, energy: float, by_frac: NDArray[np.float64], by_lattice: NDArray[np.float64]
-) -> Evaluation | Failure:
-    """Forces and stress from dE/d(fractional coordinates) and dE/d(lattice).
+def _join(bonds: Sequence[_Bonds], cutoff: float) -> Graph:
+    """The graph of several crystals; bonds shorter than ``cutoff`` (A) form angles."""
+    sizes = np.array([len(bond.crystal) for bond in bonds])
+    first_atoms = np.cumsum(sizes) - sizes
+    ends = np.concatenate([bond.ends + first for bond, first in zip(bonds, first_atoms, strict=True)])
+    vector = np.concatenate([bond.vector for bond in bonds])
+    short = np.linalg.norm(vector, axis=1) < cutoff
+    order = np.argsort(~short, kind="stable")
+    ends, vector = ends[order], vector[order]
+    corner, legs, sign = _angles(ends[: short.sum()], int(sizes.sum()))
+    numbers = np.concatenate([bond.crystal.numbers for bond in bonds])
+    owner = np.repeat(np.arange(len(bonds)), sizes)
+    return Graph(numbers, owner, ends, vector, int(short.sum()), corner, legs, sign)
 
-    Positions are r = s L, hence dE/ds = (dE/dr) L^T; a strain e maps L to L (1 + e) at fixed s,
-    hence dE/de = L^T dE/dL.
+
+def _angles(ends: NDArray[np.int64], atoms: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """All pairs of bonds that meet at an atom: ``corner``, ``legs`` and ``sign`` of :class:`Graph`.
+
+    A bond of an atom with its own image begins there twice, and forms a straight angle with itself.
     """
-    forces = np.asarray(-np.linalg.solve(crystal.lattice, by_frac.T).T, dtype=np.float64)
-    strain_gradient = crystal.lattice.T @ by_lattice
-    stress = 0.5 * (strain_gradient + strain_gradient.T) / crystal.volume
-    if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
-        return Failure("not-finite", "CHGNet gives no finite energy, force or stress")
-    return Evaluation(energy, forces, stress)
+    center = ends.T.ravel()
+    order = np.argsort(center, kind="stable")
+    center = center[order]
+    later = np.cumsum(np.bincount(center, minlength=atoms))[center] - 1 - np.arange(len(center))
+    left = np.repeat(np.arange(len(center)), later)
+    right = left + 1 + np.arange(len(left)) - np.repeat(np.cumsum(later) - later, later)
+    backward, bond = np.divmod(order, max(len(ends), 1))
+    sign = np.where(backward[left] == backward[right], 1.0, -1.0)
+    return center[left], np.stack([bond[left], bond[right]], axis=1), sign
 
 
-def _undirected(pairs: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Join each pair with its reverse: the first directed pair of each bond, and the bond of each pair."""
-    forward = np.column_stack([pairs.center, pairs.other, pairs.image])
-    backward = np.column_stack([pairs.other, pairs.center, -pairs.image])
-    spread = int(np.abs(pairs.image).max(initial=0))
-    base = np.array([1 + int(pairs.center.max(initial=0))] * 2 + [2 * spread + 1] * 3, dtype=np.int64)
-    offset = np.array([0, 0, spread, spread, spread])
-    weights = np.append(np.cumprod(base[::-1])[::-1][1:], 1)
-    keys = np.minimum((forward + offset) @ weights, (backward + offset) @ weights)
-    _, first, bond = np.unique(keys, return_index=True, return_inverse=True)
-    return first, bond.reshape(-1)
+def _evaluations(
+    crystals: Sequence[Crystal], graph: Graph, energies: NDArray[np.float64], by_vector: NDArray[np.float64]
+) -> list[Evaluation | Failure]:
+    """Forces and stresses from the derivatives of the energies by bond vectors.
 
-
-def _angles(pairs: Neighbors, bond: NDArray[np.int64], cutoff: float) -> NDArray[np.int64]:
-    """Ordered pairs of short bonds at a common atom, shape (A, 5).
-
-    Columns as CHGNet wants them: atom, first bond, first directed pair, second bond, second
-    directed pair.
+    A strain e maps a bond vector v to v (1 + e), hence dE/de is the sum of v (x) dE/dv; it is
+    symmetric but for rounding, because the energy does not change when the crystal turns.
     """
-    short = np.flatnonzero(pairs.distance < cutoff)
-    if len(short) == 0:
-        return np.zeros((0, 5), dtype=np.int64)
-    counts = np.bincount(pairs.center[short])
-    starts = np.cumsum(counts) - counts
-    repeats = counts[pairs.center[short]]
-    left = np.repeat(short, repeats)
-    within = np.arange(len(left)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    right = short[starts[pairs.center[left]] + within]
-    distinct = left != right
-    left, right = left[distinct], right[distinct]
-    return np.column_stack([pairs.center[left], bond[left], left, bond[right], right])
+    forces = _sum_rows(by_vector, graph.ends[:, 0], len(graph.numbers))
+    forces -= _sum_rows(by_vector, graph.ends[:, 1], len(graph.numbers))
+    products = (graph.vector[:, :, None] * by_vector[:, None, :]).reshape(-1, 9)
+    virials = _sum_rows(products, graph.owner[graph.ends[:, 0]], len(crystals)).reshape(-1, 3, 3)
+    results: list[Evaluation | Failure] = []
+    first = 0
+    for crystal, energy, virial in zip(crystals, energies.tolist(), virials, strict=True):
+        own = forces[first : first + len(crystal)]
+        first += len(crystal)
+        if np.isfinite(energy) and np.isfinite(own).all() and np.isfinite(virial).all():
+            results.append(Evaluation(energy, own, 0.5 * (virial + virial.T) / crystal.volume))
+        else:
+            results.append(Failure("not-finite", "CHGNet gives no finite energy, force or stress"))
+    return results
+
+
+def _sum_rows(values: NDArray[np.float64], index: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """Rows with the same index summed, shape (size, columns)."""
+    return np.stack([np.bincount(index, column, size) for column in values.T], axis=1)

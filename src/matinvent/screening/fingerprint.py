@@ -1,89 +1,58 @@
-"""A crystal's isometry fingerprint: a short vector that equal crystals share, however they are drawn.
+"""A crystal's fingerprint: 32 numbers whose distance tells whether two crystals are the same.
 
-The basis is the average minimum distance (AMD; Widdowson, Mosca, Pulido, Cooper, Kurlin, MATCH
-87, 529, 2022): the distance to the k-th nearest neighbour, averaged over the atoms. It does not
-depend on the choice of cell, origin, orientation or atom order and changes continuously when atoms
-move. AMD is blind to chemistry, so it is joined by distances within the sublattice of each element,
-by averages weighted with the rank of the central atom's element (first, second, ... by atomic
-number, centred), and by smooth correlations of the ranks of neighbours. These tell apart decorations
-of one and the same lattice: Heusler and inverse Heusler, structure and anti-structure.
-
-Distances are in units of the cube root of the volume per atom, so that equal crystals of slightly
-different volume match, as in pymatgen's ``StructureMatcher``.
+A small network maps the isometry invariants of a crystal to a point; crystals of one reduced composition are the same
+when their points lie closer than :data:`THRESHOLD`. The network was trained so that this agrees with pymatgen's
+``StructureMatcher`` on pairs of polymorphs, of rattled, of substituted and of relaxed crystals
+(``benchmarks/train_fingerprint.py``); how well it does is measured by ``benchmarks/novelty.py`` and told in the card of
+the shipped reference set. A continuous function of invariants, the fingerprint is itself invariant and continuous.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matinvent.screening.neighbors import Crystal, Neighbors, find_neighbors
+from matinvent.screening.invariants import invariants
+from matinvent.screening.neighbors import Crystal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Neighbour ranks k of the distances to all atoms, and to atoms of the same element.
-SHELLS = np.array([1, 2, 3, 4, 6, 8, 12, 18, 24, 32])
-LIKE_SHELLS = np.array([1, 2, 4, 6, 8, 12])
-
-#: Widths of the correlation kernels exp(-(d / width)^4), and the distance beyond which they vanish.
-WIDTHS = (0.9, 1.2, 1.6)
-_REACH = 3.0
-
-#: Brings the correlations onto the scale of the distances (calibrated on pairs of known crystals).
-_CORRELATION_WEIGHT = 0.3
-
 #: Length of a fingerprint.
-LENGTH = 2 * len(SHELLS) + 2 * len(LIKE_SHELLS) + 2 * len(WIDTHS)
+LENGTH = 32
+
+#: Crystals of one composition are the same when their fingerprints are closer than this (Euclidean distance).
+THRESHOLD = 1.0
+
+_WEIGHTS = "fingerprint.npz"
 
 
-def fingerprint(crystal: Crystal) -> NDArray[np.float64]:
-    """The fingerprint of a crystal, shape (38,), dimensionless.
+def fingerprint(crystal: Crystal) -> NDArray[np.float32]:
+    """The fingerprint of a crystal, shape (32,), dimensionless.
 
-    The crystal must be free of :func:`~matinvent.screening.neighbors.cell_defect`. Compare
-    fingerprints of equal reduced compositions only, by their largest difference (Chebyshev).
+    The crystal must be free of :func:`~matinvent.screening.neighbors.cell_defect`.
     """
-    scale = float(np.cbrt(crystal.volume / len(crystal)))
-    elements = np.unique(crystal.numbers)
-    ranks = np.searchsorted(elements, crystal.numbers).astype(np.float64) - (len(elements) - 1) / 2
-    to_all = _nearest(crystal, int(SHELLS[-1]))[:, SHELLS - 1] / scale
-    to_like = np.zeros((len(crystal), len(LIKE_SHELLS)))
-    for element in elements:
-        members = crystal.numbers == element
-        sublattice = Crystal(crystal.numbers[members], crystal.lattice, crystal.frac[members])
-        to_like[members] = _nearest(sublattice, int(LIKE_SHELLS[-1]))[:, LIKE_SHELLS - 1] / scale
-    rows = np.hstack([to_all, to_like])
-    values: NDArray[np.float64] = np.concatenate(
-        [rows.mean(axis=0), ranks @ rows / len(crystal), _correlations(crystal, ranks, scale)]
-    )
-    return values
+    return embed(invariants(crystal))
 
 
-def _correlations(crystal: Crystal, ranks: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """How alike the element ranks of neighbours are, at each width: sum of r_i r_j and of r_i^2 r_j."""
-    pairs = find_neighbors(crystal, _REACH * scale)
-    own, other = ranks[pairs.center], ranks[pairs.other]
-    kernels = np.exp(-((pairs.distance[:, None] / scale / np.array(WIDTHS)) ** 4))
-    sums = np.stack([own * other, own**2 * other]) @ kernels
-    correlations: NDArray[np.float64] = _CORRELATION_WEIGHT * sums.reshape(-1) / len(crystal)
-    return correlations
+def embed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fingerprints of invariants, shape (..., 126) -> (..., 32)."""
+    from scipy.special import expit
+
+    (first, shift), *others = _layers()
+    hidden = values @ first + shift
+    for weight, bias in others:
+        hidden = (hidden * expit(hidden)) @ weight + bias  # SiLU between the layers
+    return hidden
 
 
-def _nearest(crystal: Crystal, count: int) -> NDArray[np.float64]:
-    """Distances (A) from each atom to its ``count`` nearest neighbours, ascending, shape (N, count)."""
-    radius = 1.3 * float(np.cbrt(3 * count * crystal.volume / (4 * np.pi * len(crystal))))
-    while True:
-        pairs = find_neighbors(crystal, radius)
-        found = np.bincount(pairs.center, minlength=len(crystal))
-        if found.min() >= count:
-            return _first(pairs, found, count)
-        radius *= 1.3
-
-
-def _first(pairs: Neighbors, found: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """The smallest ``count`` distances of each centre; ``found`` is the number of pairs of each."""
-    distances = pairs.distance[np.lexsort((pairs.distance, pairs.center))]
-    starts = np.cumsum(found) - found
-    nearest: NDArray[np.float64] = distances[starts[:, None] + np.arange(count)]
-    return nearest
+@cache
+def _layers() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Weights and biases; the first layer also standardises the invariants."""
+    source = resources.files("matinvent.data").joinpath(_WEIGHTS)
+    with source.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        count = sum(name.startswith("weight") for name in data)
+        return [(data[f"weight{i}"], data[f"bias{i}"]) for i in range(count)]

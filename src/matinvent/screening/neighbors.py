@@ -47,6 +47,12 @@ class Crystal:
         numbers = np.array([Element(site.specie.symbol).Z for site in structure], dtype=np.int64)
         return cls(numbers, np.array(structure.lattice.matrix, dtype=np.float64), np.array(structure.frac_coords))
 
+    def to_structure(self) -> Structure:
+        """The crystal as a pymatgen structure."""
+        from pymatgen.core import Structure
+
+        return Structure(self.lattice, self.numbers.tolist(), self.frac)
+
     def __len__(self) -> int:
         """Number of atoms."""
         return len(self.numbers)

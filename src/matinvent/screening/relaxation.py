@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matinvent.config import RelaxationConfig
 
 Progress = Callable[[float], None]
+OnResult = Callable[[int, "Relaxation | Failure"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Relaxation:
         max_force: largest remaining force on an atom (eV/A) or virial per atom (eV).
         rmsd: root-mean-square displacement of the atoms relative to the cell (A), measured in the
             relaxed cell, without the drift of the whole crystal.
+        given_up: whether it was stopped on the way because it would not have reached its ceiling
+            (see :class:`Relaxer`); structure and energy are where it stopped, an upper bound.
     """
 
     structure: Structure
@@ -44,6 +47,7 @@ class Relaxation:
     steps: int
     max_force: float
     rmsd: float
+    given_up: bool = False
 
     @property
     def energy_per_atom(self) -> float:
@@ -56,8 +60,25 @@ class Relaxer(Protocol):
 
     potential: str
 
-    def relax(self, structures: Sequence[Structure], progress: Progress | None = None) -> list[Relaxation | Failure]:
-        """Relax crystals; same length and order. ``progress`` gets the finished share in (0, 1]."""
+    def relax(
+        self,
+        structures: Sequence[Structure],
+        progress: Progress | None = None,
+        *,
+        ceilings: Sequence[float | None] | None = None,
+        on_result: OnResult | None = None,
+    ) -> list[Relaxation | Failure]:
+        """Relax crystals; same length and order.
+
+        Args:
+            structures: the crystals.
+            progress: called with the finished share in (0, 1].
+            ceilings: for each crystal the energy (eV/atom) that it must reach to be of interest, or None. A
+                crystal that clearly will not may be given up: a Relaxation with ``given_up`` true and ``converged``
+                false.
+            on_result: called as ``on_result(index, result)`` once per crystal, in the caller's process, as soon as its
+                result is known; the order is that of finishing.
+        """
         ...
 
     def close(self) -> None:
@@ -71,20 +92,73 @@ def make_relaxer(config: RelaxationConfig, workers: int) -> Relaxer:
     Args:
         config: criterion, potential and limits; with ``enabled`` false the relaxer takes no step
             and reports the energy of each crystal as it is.
-        workers: relaxation processes; 0: one per CPU core; 1: relax in this process.
+        workers: relaxation processes; 0: one per CPU core; 1: relax in this process. On a GPU it is always one.
 
     Raises:
-        ConfigError: the potential is not 'chgnet' and no such 'module:function' exists.
+        ConfigError: the potential is unknown or cannot be made, or there is no such device.
+        MissingDependencyError: the potential's package is not installed.
     """
-    from matinvent.screening.pooled_relaxer import PooledRelaxer, local_relaxer
+    from matinvent.screening.pooled_relaxer import PooledRelaxer, choose_device, local_relaxer
 
-    if workers == 0:
+    if choose_device(config) == "cuda":
+        workers = 1
+    elif workers == 0:
         workers = available_cores()
     return local_relaxer(config) if workers == 1 else PooledRelaxer(config, workers)
 
 
-def read_crystal(structure: Structure) -> Crystal | Failure:
-    """The arrays of a structure, or a Failure ``disordered`` when it is not made of whole elements."""
+class Results:
+    """Results as they come in: kept in the order of the input, reported once each.
+
+    Args:
+        count: number of crystals.
+        on_result: told of every result (see :class:`Relaxer`).
+    """
+
+    def __init__(self, count: int, on_result: OnResult | None) -> None:
+        self._results: list[Relaxation | Failure | None] = [None] * count
+        self._on_result = on_result
+        self.settled = 0
+
+    def settle(self, index: int, result: Relaxation | Failure) -> None:
+        """The result of one crystal is known."""
+        assert self._results[index] is None, "every crystal has one result"
+        self._results[index] = result
+        self.settled += 1
+        if self._on_result is not None:
+            self._on_result(index, result)
+
+    @property
+    def share(self) -> float:
+        """Share of the crystals whose results are known."""
+        return self.settled / len(self._results)
+
+    def complete(self) -> list[Relaxation | Failure]:
+        """All results; every crystal must have its own."""
+        results = [result for result in self._results if result is not None]
+        assert len(results) == len(self._results), "a crystal has no result"
+        return results
+
+
+def each_ceiling(ceilings: Sequence[float | None] | None, count: int) -> Sequence[float | None]:
+    """The ceiling of each of ``count`` crystals; none of them has one when none are given."""
+    if ceilings is None:
+        return [None] * count
+    if len(ceilings) != count:
+        raise ValueError(f"{count} crystals but {len(ceilings)} ceilings")
+    return ceilings
+
+
+def read_crystal(structure: Structure, max_atoms: int | None = None) -> Crystal | Failure:
+    """The arrays of a structure that can be relaxed.
+
+    Failure kinds: ``disordered`` and ``unknown-element`` (not made of whole atoms of elements), ``too-large`` (more
+    than ``max_atoms`` atoms).
+    """
+    if max_atoms is not None and len(structure) > max_atoms:
+        return Failure(
+            "too-large", f"{len(structure)} atoms; the limit is {max_atoms} (screening.relaxation.max_atoms)"
+        )
     if not structure.is_ordered:
         return Failure("disordered", "a site is shared by several species")
     try:

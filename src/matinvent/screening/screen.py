@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate, Fate
 from matinvent.errors import ConfigError, Failure
-from matinvent.screening.matching import Catalogue, identify
+from matinvent.screening.matching import Catalogue, Matcher
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.pooled_relaxer import potential_name
 from matinvent.screening.reference import ReferenceSet
@@ -15,6 +15,8 @@ from matinvent.screening.relaxation import Relaxation, Relaxer, make_relaxer
 from matinvent.screening.validity import check_geometry, check_validity
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from matinvent.config import ScreeningConfig
 
 Progress = Callable[[float], None]
@@ -47,6 +49,8 @@ class Screener:
         reference: ReferenceSet | None = None,
     ) -> None:
         self._config = config
+        self.matcher = Matcher.of(config)
+        self._seen = Catalogue(self.matcher)
         self._needs_energy = config.enabled and (config.relaxation.enabled or config.stability)
         needs_reference = config.enabled and (config.stability or config.novelty)
         self._reference = (reference or ReferenceSet.load(config.reference)) if needs_reference else None
@@ -63,7 +67,7 @@ class Screener:
         Validity is checked for all. The rest of the screening goes through the valid ones in order,
         a chunk at a time, and stops once ``wanted`` survivors are found (unless ``exhaustive``);
         whoever was not reached keeps the fate ``GENERATED``. The last chunk may yield more
-        survivors than wanted. Uniqueness is within this call.
+        survivors than wanted. Uniqueness is within this call, or within all calls (``unique_within: campaign``).
 
         Args:
             candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
@@ -79,6 +83,14 @@ class Screener:
             progress(1.0)
         return survivors
 
+    def state_dict(self) -> dict[str, Any]:
+        """The crystals remembered from earlier calls, as JSON values."""
+        return self._seen.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self._seen.load_state_dict(state)
+
     def close(self) -> None:
         """Stop the relaxation processes."""
         if self._relaxer is not None:
@@ -87,7 +99,7 @@ class Screener:
     def _search(self, waiting: list[Candidate], wanted: int, progress: Progress | None) -> list[Candidate]:
         """Screen chunk after chunk until there are enough survivors."""
         survivors: list[Candidate] = []
-        seen = Catalogue()
+        seen = Catalogue(self.matcher) if self._config.unique_within == "batch" else self._seen
         done = 0
         while done < len(waiting) and (self._config.exhaustive or len(survivors) < wanted):
             missing = len(waiting) if self._config.exhaustive else wanted - len(survivors)
@@ -112,12 +124,19 @@ class Screener:
         if not self._needs_energy or self._relaxer is None:
             return chunk
         structures = [candidate.structure for candidate in chunk if candidate.structure is not None]
-        outcomes = self._relaxer.relax(structures, progress)
+        outcomes = self._relaxer.relax(structures, progress, ceilings=self._ceilings(structures))
         return [
             candidate
             for candidate, outcome in zip(chunk, outcomes, strict=True)
             if self._accept_relaxation(candidate, outcome)
         ]
+
+    def _ceilings(self, structures: Sequence[Structure]) -> list[float | None] | None:
+        """Energies (eV/atom) that the crystals must come below to be stable; None where none is asked or known."""
+        if not (self._config.stability and self._config.relaxation.give_up) or self._reference is None:
+            return None
+        floors = [self._reference.hull.hull_energy(structure.composition) for structure in structures]
+        return [None if isinstance(floor, Failure) else floor + self._config.max_e_above_hull for floor in floors]
 
     def _accept_relaxation(self, candidate: Candidate, outcome: Relaxation | Failure) -> bool:
         if isinstance(outcome, Failure):
@@ -130,6 +149,7 @@ class Screener:
         candidate.rmsd = outcome.rmsd
         candidate.relax_steps = outcome.steps
         candidate.converged = outcome.converged
+        candidate.given_up = outcome.given_up
         defect = check_geometry(Crystal.from_structure(outcome.structure), self._config.validity)
         if defect is not None:
             candidate.reject(Fate.RELAX_FAILED, f"after relaxation: {defect}")
@@ -149,13 +169,14 @@ class Screener:
             candidate.reject(Fate.UNSTABLE, str(result))
             return False
         candidate.e_above_hull = result.e_above_hull
+        candidate.decomposition = " + ".join(f"{share:.2f} {phase}" for phase, share in result.decomposition.items())
         if result.e_above_hull < _IMPLAUSIBLE:
             reason = f"implausible energy, {result.e_above_hull:.2f} eV/atom above the hull"
             candidate.reject(Fate.RELAX_FAILED, reason)
             return False
         if result.e_above_hull >= self._config.max_e_above_hull:
-            phases = ", ".join(f"{share:.2f} {phase}" for phase, share in result.decomposition.items())
-            candidate.reject(Fate.UNSTABLE, f"{result.e_above_hull:.3f} eV/atom above {phases}")
+            stage = "relaxation given up " if candidate.given_up else ""
+            candidate.reject(Fate.UNSTABLE, f"{stage}{result.e_above_hull:.3f} eV/atom above {candidate.decomposition}")
             return False
         return True
 
@@ -164,18 +185,20 @@ class Screener:
         if not (self._config.uniqueness or self._config.novelty):
             return True
         assert candidate.final is not None
-        identity = identify(candidate.final)
+        identity = self.matcher.identify(candidate.final)
         if isinstance(identity, Failure):
             candidate.reject(Fate.INVALID, str(identity))
             return False
         if self._config.uniqueness:
             twin = seen.find(identity)
             if twin is not None:
-                candidate.reject(Fate.DUPLICATE, f"same crystal as number {twin} of this batch")
+                candidate.twin = twin
+                candidate.reject(Fate.DUPLICATE, f"same crystal as {twin}")
                 return False
-            seen.add(identity, str(candidate.index))
-        known = self._reference.match(identity) if self._config.novelty and self._reference else None
+            seen.add(identity, candidate.label)
+        known = self._reference.match(identity, self.matcher) if self._config.novelty and self._reference else None
         if known is not None:
+            candidate.twin = known
             candidate.reject(Fate.KNOWN, f"same crystal as {known}")
         return known is None
 
