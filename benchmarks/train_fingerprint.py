@@ -36,7 +36,7 @@ SECONDS_PER_PAIR = 10  # StructureMatcher rarely takes minutes; such a pair is l
 RELAXED_WEIGHT = 3  # pairs with a relaxed crystal are what the fingerprint is for
 #: Log-odds above which crystals are the same. A crystal is known if it equals any of several, which balances
 #: precision and recall of that verdict below even odds.
-LOG_ODDS = -0.85
+LOG_ODDS = -0.75
 Pair = tuple[str, Structure, Structure]
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from matinvent.cli import main
 
-COMMANDS = ("run", "resume", "generate", "evaluate", "properties", "tasks", "priors", "schema", "doctor", "pretrain")
+COMMANDS = (
+    "run", "resume", "generate", "evaluate", "properties", "tasks", "priors", "schema", "doctor", "pretrain", "reference",
+)  # fmt: skip
 
 
 def invoke(*arguments: str) -> int:

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from matinvent.cli.campaigns import INTERRUPTED
-from matinvent.cli.output import console, error_console, next_directory, progress_bar, refuse_existing
+from matinvent.cli.output import checked_bar, console, error_console, next_directory, progress_bar, refuse_existing
 from matinvent.cli.overrides import section_settings
 from matinvent.errors import ConfigError, Failure, InputError
 from matinvent.interrupt import Interrupted, catch_signals
@@ -194,7 +194,7 @@ def _carry_out(
 
     reference = ReferenceSet.load(settings.reference)
     potential = _screen(candidates, settings, reference, folder / JOURNAL, check)
-    with _checked_bar(f"comparing {len(candidates)} crystals", check) as progress:
+    with checked_bar(f"comparing {len(candidates)} crystals", check) as progress:
         comparisons = compare(candidates, reference, progress, Matcher.of(settings))
     groups = space_groups(candidates)
     limit = settings.max_e_above_hull
@@ -222,23 +222,11 @@ def _screen(
     relaxer = JournaledRelaxer(inner, journal, settings_identity(inner.potential, settings.relaxation))
     try:
         screener = Screener(settings, relaxer=relaxer, reference=reference)
-        with _checked_bar(f"screening {len(candidates)} crystals", check) as progress:
+        with checked_bar(f"screening {len(candidates)} crystals", check) as progress:
             screener.screen(candidates, len(candidates), progress)
     finally:
         relaxer.close()
     return relaxer.potential
-
-
-@contextmanager
-def _checked_bar(text: str, check: Callable[[], None]) -> Iterator[Callable[[float], None]]:
-    """A progress bar whose function also looks for signals."""
-    with progress_bar(text) as show:
-
-        def progress(done: float) -> None:
-            check()
-            show(done)
-
-        yield progress
 
 
 def _show_report(folder: Path, heading: str) -> None:

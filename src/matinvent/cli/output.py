@@ -40,6 +40,18 @@ def progress_bar(text: str) -> Iterator[Callable[[float], None]]:
         yield lambda done: bar.update(task, completed=min(max(done, 0.0), 1.0))
 
 
+@contextmanager
+def checked_bar(text: str, check: Callable[[], None]) -> Iterator[Callable[[float], None]]:
+    """A progress bar whose function also looks for signals."""
+    with progress_bar(text) as show:
+
+        def progress(done: float) -> None:
+            check()
+            show(done)
+
+        yield progress
+
+
 def _say_quarters(out: Console, text: str, said: set[int], done: float) -> None:
     """Print the share at 25, 50, 75 and 100 %; ``said`` remembers what was printed."""
     quarter = int(4 * done)

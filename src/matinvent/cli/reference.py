@@ -12,8 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from matinvent.cli.campaigns import INTERRUPTED
-from matinvent.cli.evaluation import _checked_bar
-from matinvent.cli.output import console, error_console, refuse_existing
+from matinvent.cli.output import checked_bar, console, error_console, refuse_existing
 from matinvent.cli.overrides import section_settings
 from matinvent.errors import ConfigError, Failure
 from matinvent.interrupt import Interrupted, catch_signals
@@ -104,7 +103,7 @@ def build(
     relaxer = None if settings is None else _relaxer(settings, workers, output)
     label = f"{'fingerprints' if relaxer is None else 'energies and fingerprints'} of {total} crystals"
     try:
-        with catch_signals() as signalled, _checked_bar(label, lambda: _stop_if(signalled())) as progress:
+        with catch_signals() as signalled, checked_bar(label, lambda: _stop_if(signalled())) as progress:
             reference, account = build_reference(
                 crystals,
                 total,

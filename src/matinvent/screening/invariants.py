@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matinvent.screening.neighbors import Crystal, find_neighbors
+from matinvent.screening.neighbors import Crystal, find_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +36,9 @@ _CENTRES = np.arange(0.7, 3.01, 0.15, dtype=np.float32)
 _WIDTH = np.float32(0.18)
 _FADE = np.float32(0.4)
 
+#: Keeps the distances of different atoms apart in one sorted list.
+_APART = 2 * REACH
+
 #: Closer pairs are taken for this far apart, so that coincident atoms leave the invariants finite.
 _CLOSEST = np.float32(0.05)
 
@@ -50,29 +53,37 @@ def invariants(crystal: Crystal) -> NDArray[np.float32]:
     compositions may be compared.
     """
     scale = float(np.cbrt(crystal.volume / len(crystal)))
-    pairs = find_neighbors(crystal, REACH * scale)
+    pairs = find_pairs(crystal, REACH * scale)
     distance = np.maximum((pairs.distance / scale).astype(np.float32), _CLOSEST)
-    elements, kind = np.unique(crystal.numbers, return_inverse=True)
-    rank = (kind - (len(elements) - 1) / 2).astype(np.float32)
+    rank = _ranks(crystal.numbers)
     nearest = _nearest(pairs.center, distance, len(crystal))
+    weight = np.full(len(crystal), 1 / len(crystal), dtype=np.float32)
+    mean = weight @ nearest
     return np.concatenate(
         [
-            nearest.mean(axis=0),
-            nearest.std(axis=0),
-            rank @ nearest / len(crystal),
+            mean,
+            np.sqrt(np.maximum(weight @ (nearest - mean) ** 2, 0)),
+            (weight * rank) @ nearest,
             _distributions(distance, rank[pairs.center], rank[pairs.other]) / np.float32(len(crystal)),
         ]
     )
 
 
+def _ranks(numbers: Integers) -> Reals:
+    """The centred rank of each atom's element among those of the crystal: -1, 0 and 1 for three elements."""
+    order = np.cumsum(np.bincount(numbers) > 0)
+    ranks: Reals = (order[numbers] - (order[-1] + 1) / 2).astype(np.float32)
+    return ranks
+
+
 def _nearest(center: Integers, distance: Reals, atoms: int) -> Reals:
     """Distances from each atom to its k-th neighbours, shape (N, 10); the reach where it sees fewer."""
-    ascending = np.append(distance[np.lexsort((distance, center))], np.float32(REACH))
+    ordered = np.sort(_APART * center + distance)  # by centre, then distance: sorting one number is fastest
     seen = np.bincount(center, minlength=atoms)
     starts = np.cumsum(seen) - seen
-    position = np.where(seen[:, None] >= SHELLS, starts[:, None] + SHELLS - 1, len(distance))
-    nearest: Reals = ascending[position]
-    return nearest
+    position = np.minimum(starts[:, None] + SHELLS - 1, max(0, len(ordered) - 1))
+    found = ordered[position] - _APART * np.arange(atoms)[:, None] if len(ordered) else np.zeros(position.shape)
+    return np.where(seen[:, None] >= SHELLS, found, REACH).astype(np.float32)
 
 
 def _distributions(distance: Reals, own: Reals, other: Reals) -> Reals:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +74,9 @@ class Matcher:
         defect = cell_defect(crystal)
         if defect is not None:
             return defect
-        return Identity(structure.composition.reduced_formula, merge_similar(crystal) if self.disordered else crystal)
+        numbers, amounts = np.unique(crystal.numbers, return_counts=True)
+        formula = _reduced_formula(tuple(numbers.tolist()), tuple(amounts.tolist()))
+        return Identity(formula, merge_similar(crystal) if self.disordered else crystal)
 
     def find(
         self, wanted: Identity, fingerprints: ArrayLike, crystal_at: Callable[[int], Crystal] | None = None
@@ -152,6 +154,15 @@ def group_unique(structures: Sequence[Structure], matcher: Matcher | None = None
             seen.add(identity, str(position))
         groups.append(position if found is None else int(found))
     return groups
+
+
+@lru_cache(maxsize=100_000)
+def _reduced_formula(numbers: tuple[int, ...], amounts: tuple[int, ...]) -> str:
+    """Reduced formula of atomic numbers and their amounts."""
+    from pymatgen.core import Composition, Element
+
+    amounts_by_symbol = {Element.from_Z(z).symbol: n for z, n in zip(numbers, amounts, strict=True)}
+    return str(Composition(amounts_by_symbol).reduced_formula)
 
 
 def _fits(one: Crystal, other: Crystal) -> bool:

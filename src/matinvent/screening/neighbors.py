@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,12 @@ MAX_DENSITY = 1.0
 
 #: Cells thinner than this (A, between opposite faces) are degenerate and need absurdly many images.
 MIN_HEIGHT = 0.3
+
+#: Atomic number of the last element (oganesson).
+HEAVIEST = 118
+
+#: Among pairs closer than this (A) are those of an atom with itself.
+_TOUCHING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,14 @@ class Crystal:
             AttributeError: a site holds several species.
             ValueError: a site holds something that is no chemical element.
         """
-        from pymatgen.core import Element
-
-        numbers = np.array([Element(site.specie.symbol).Z for site in structure], dtype=np.int64)
-        return cls(numbers, np.array(structure.lattice.matrix, dtype=np.float64), np.array(structure.frac_coords))
+        numbers = structure.atomic_numbers
+        if any(not 0 < number <= HEAVIEST for number in numbers):  # pymatgen numbers dummy species by a hash
+            raise ValueError("a site holds something that is no chemical element")
+        return cls(
+            np.array(numbers, dtype=np.int64),
+            np.array(structure.lattice.matrix, dtype=np.float64),
+            np.array(structure.frac_coords),
+        )
 
     def to_structure(self) -> Structure:
         """The crystal as a pymatgen structure."""
@@ -86,11 +97,15 @@ def cell_defect(crystal: Crystal) -> Failure | None:
         return Failure("empty", "the crystal has no atoms")
     if not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac).all()):
         return Failure("not-finite", "the lattice or a coordinate is not a finite number")
-    faces = np.linalg.norm(np.cross(crystal.lattice[[1, 2, 0]], crystal.lattice[[2, 0, 1]]), axis=1)
-    if crystal.volume < MIN_HEIGHT * faces.max():
+    volume = crystal.volume
+    metric = crystal.lattice @ crystal.lattice.T
+    squared_edges = metric.diagonal()
+    # |a x b|^2 = |a|^2 |b|^2 - (a.b)^2 for all pairs of vectors at once
+    largest_face = math.sqrt(max(0.0, float((np.outer(squared_edges, squared_edges) - metric**2).max())))
+    if volume < MIN_HEIGHT * largest_face:
         return Failure("flat-cell", f"the cell is thinner than {MIN_HEIGHT} A between opposite faces")
-    if len(crystal) > MAX_DENSITY * crystal.volume:
-        return Failure("too-dense", f"{len(crystal)} atoms in {crystal.volume:.3g} A^3 is denser than any matter")
+    if len(crystal) > MAX_DENSITY * volume:
+        return Failure("too-dense", f"{len(crystal)} atoms in {volume:.3g} A^3 is denser than any matter")
     return None
 
 
@@ -99,6 +114,13 @@ def find_neighbors(crystal: Crystal, cutoff: float) -> Neighbors:
 
     The crystal must be free of :func:`cell_defect`; coincident atoms are listed at distance 0.
     """
+    pairs = find_pairs(crystal, cutoff)
+    order = np.argsort(pairs.center, kind="stable")
+    return Neighbors(pairs.center[order], pairs.other[order], pairs.image[order], pairs.distance[order])
+
+
+def find_pairs(crystal: Crystal, cutoff: float) -> Neighbors:
+    """The pairs of :func:`find_neighbors` with the centres in any order, which saves time."""
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
     positions = np.ascontiguousarray(crystal.frac @ crystal.lattice)
@@ -110,8 +132,7 @@ def find_neighbors(crystal: Crystal, cutoff: float) -> Neighbors:
         lattice=np.ascontiguousarray(crystal.lattice),
         tol=1e-8,
     )
-    shift = np.rint(image).astype(np.int64)
-    itself = (center == other) & ~shift.any(axis=1)
-    order = np.flatnonzero(~itself)
-    order = order[np.argsort(center[order], kind="stable")]
-    return Neighbors(center[order], other[order], shift[order], distance[order])
+    touching = np.flatnonzero(distance < _TOUCHING)
+    itself = touching[(center[touching] == other[touching]) & ~image[touching].any(axis=1)]
+    keep = np.delete(np.arange(len(center)), itself)
+    return Neighbors(center[keep], other[keep], image[keep].astype(np.int64), distance[keep])

@@ -159,10 +159,10 @@ def read_crystal(structure: Structure, max_atoms: int | None = None) -> Crystal 
         return Failure(
             "too-large", f"{len(structure)} atoms; the limit is {max_atoms} (screening.relaxation.max_atoms)"
         )
-    if not structure.is_ordered:
-        return Failure("disordered", "a site is shared by several species")
     try:
         return Crystal.from_structure(structure)
+    except AttributeError:
+        return Failure("disordered", "a site is shared by several species")
     except ValueError:
         return Failure("unknown-element", "a site holds something that is no chemical element")
 
