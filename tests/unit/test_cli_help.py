@@ -11,7 +11,8 @@ import pytest
 from matinvent.cli import main
 
 COMMANDS = (
-    "run", "resume", "generate", "evaluate", "properties", "tasks", "priors", "schema", "doctor", "pretrain", "reference",
+    "run", "resume", "generate", "evaluate", "properties", "tasks", "priors", "schema", "doctor", "pretrain",
+    "reference",
 )  # fmt: skip
 
 
