@@ -93,7 +93,7 @@ class ValidityConfig(Section):
 
     min_distance: Positive = Field(0.5, description="Shortest allowed interatomic distance (A).")
     min_volume: Positive = Field(0.1, description="Smallest allowed cell volume (A^3).")
-    max_length: Positive = Field(25.0, description="Longest allowed cell edge (A).")
+    max_length: Positive = Field(25.0, description="Longest allowed edge of the primitive cell (A).")
     smact: bool = Field(True, description="Require SMACT charge neutrality and electronegativity balance.")
 
 

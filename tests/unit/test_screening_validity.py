@@ -67,6 +67,17 @@ def test_possible_crystal_passes(structure: Structure) -> None:
     assert check_validity(structure, DEFAULT) is None
 
 
+def test_a_long_supercell_is_as_possible_as_its_primitive_cell() -> None:
+    supercell = rocksalt()
+    supercell.make_supercell([1, 1, 8])
+    assert supercell.lattice.c > DEFAULT.max_length
+    assert check_validity(supercell, DEFAULT) is None
+    stretched = Structure(Lattice.orthorhombic(4, 4, 30), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.1]])
+    failure = check_validity(stretched, DEFAULT)
+    assert failure is not None
+    assert failure.kind == "length"
+
+
 def test_charge_balance_can_be_switched_off() -> None:
     assert check_validity(IMPOSSIBLE["smact"], ValidityConfig(smact=False)) is None
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from matinvent.config import ValidityConfig
 
+#: Distance (A) within which atoms count as translations of each other.
+_SYMPREC = 0.05
+
 #: The search for balanced charges grows exponentially with the elements; ten take a second.
 _MOST_ELEMENTS = 9
 
@@ -35,19 +38,37 @@ def check_validity(structure: Structure, config: ValidityConfig) -> Failure | No
 
 def check_geometry(crystal: Crystal, config: ValidityConfig) -> Failure | None:
     """Why the cell or the distances are impossible, or None when they pass."""
+    defect = cell_defect(crystal)
     if np.isfinite(crystal.lattice).all():
         longest = float(np.linalg.norm(crystal.lattice, axis=1).max())
         if crystal.volume <= config.min_volume:
             return Failure("volume", f"cell volume {crystal.volume:.3g} A^3 is not above {config.min_volume:g} A^3")
+        if longest >= config.max_length and defect is None:
+            longest = min(longest, _primitive_edge(crystal))
         if longest >= config.max_length:
             return Failure("length", f"cell edge of {longest:.1f} A is not below {config.max_length:g} A")
-    defect = cell_defect(crystal)
     if defect is not None:
         return defect
     close = find_neighbors(crystal, config.min_distance)
     if len(close.distance) > 0:
         return Failure("overlap", f"two atoms are {close.distance.min():.2f} A apart (limit {config.min_distance:g} A)")
     return None
+
+
+def _primitive_edge(crystal: Crystal) -> float:
+    """The longest edge of the reduced primitive cell (A); infinite where none is found.
+
+    What is possible must not depend on how it is drawn: a supercell is as long as one likes.
+    """
+    import moyopy
+    from pymatgen.core import Lattice
+
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac.tolist(), crystal.numbers.tolist())
+    try:
+        primitive = moyopy.MoyoDataset(cell, symprec=_SYMPREC).prim_std_cell
+    except (ValueError, OverflowError):  # atoms that coincide, for one
+        return float("inf")
+    return float(max(Lattice(primitive.basis).get_niggli_reduced_lattice().abc))
 
 
 def check_charges(composition: Composition) -> Failure | None:
