@@ -14,20 +14,16 @@ may then end elsewhere: such changes are counted apart, they go both ways.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
+from setting import generated_crystals, processor
 
 from matinvent.cli.output import progress_bar
-from matinvent.cli.structure_files import read_structures
-from matinvent.config import GeneratorConfig, RelaxationConfig, ScreeningConfig
-from matinvent.errors import Failure, InputError
-from matinvent.execution.executors import available_cores
-from matinvent.priors import load_generator
+from matinvent.config import RelaxationConfig, ScreeningConfig
+from matinvent.errors import Failure
 from matinvent.screening.quality import wilson
 from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.relaxation import Relaxation, Relaxer, make_relaxer
@@ -63,27 +59,6 @@ class Tally(NamedTuple):
     given_up: int
     steps: float
     cpu: float
-
-
-def crystals(options: argparse.Namespace) -> list[Structure]:
-    """What is to be relaxed.
-
-    Raises:
-        InputError: there are none.
-    """
-    found: Sequence[Structure | Failure]
-    if options.crystals:
-        found = [structure for _, structure in read_structures([options.crystals])]
-    else:
-        settings = GeneratorConfig(prior=options.prior, candidates=options.candidates)
-        with progress_bar(f"{options.prior}: sampling {options.n} crystals") as progress:
-            found = load_generator(options.prior, settings).sample(
-                options.n, torch.Generator().manual_seed(options.seed), progress
-            )
-    structures = [structure for structure in found if not isinstance(structure, Failure)][: options.n]
-    if not structures:
-        raise InputError("no crystals to relax")
-    return structures
 
 
 def timed(relaxer: Relaxer, structures: Sequence[Structure], ceilings: Sequence[float | None] | None, name: str) -> Run:
@@ -125,14 +100,6 @@ def row(tally: Tally) -> str:
     )
 
 
-def processor() -> str:
-    """CPU model and number of cores."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor() or platform.machine()}, {available_cores()} cores"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=256, help="number of crystals")
@@ -143,7 +110,9 @@ def main() -> None:
     parser.add_argument("--thresholds", default="0.1", help="energies above the hull, comma-separated (eV/atom)")
     options = parser.parse_args()
 
-    structures = crystals(options)
+    structures = generated_crystals(
+        options.n, prior=options.prior, seed=options.seed, file=options.crystals, candidates=options.candidates
+    )
     config = ScreeningConfig()
     hull = ReferenceSet.load(config.reference).hull
     floors = [hull.hull_energy(structure.composition) for structure in structures]

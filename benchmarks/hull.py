@@ -14,8 +14,6 @@ not counted for it, but is for ours, and so is naming the products of decomposit
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 import warnings
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
+from setting import processor
 
 from matinvent.errors import Failure
 from matinvent.priors.dataset import load_table
@@ -132,13 +131,6 @@ def show(timings: list[Timing]) -> None:
     )
 
 
-def processor() -> str:
-    """Model of the CPU, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return models[0] if models else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with mp_energies.parquet")
@@ -154,7 +146,7 @@ def main() -> None:
     entries = Entries(shipped, arguments.data)
     hull = Hull(entries.fractions, entries.energies)
     timings = measure(entries, hull, draw(entries, hull, arguments.n, np.random.default_rng(arguments.seed)))
-    print(f"{processor()}, {os.cpu_count()} cores; {len(entries.energies)} entries, {len(hull)} compositions")
+    print(f"{processor()}; {len(entries.energies)} entries, {len(hull)} compositions")
     print(f"opening the shipped set: {loaded - start:.2f} s; its first query: {1000 * (first - loaded):.1f} ms\n")
     show(timings)
 

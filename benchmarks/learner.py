@@ -13,11 +13,11 @@ world and on density with the shipped prior (no screening, so that only the lear
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 
 import torch
+from setting import processor
 
 from matinvent.config import GeneratorConfig, LearningConfig
 from matinvent.errors import Failure
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--worlds", nargs="+", choices=["toy", "density"], default=["toy", "density"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"# {platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}")
+    print(f"# {processor()}, {options.threads} threads, torch {torch.__version__}")
     if "toy" in options.worlds:
         time_schedules(TOY, 1000, 50, 5)
     if "density" in options.worlds:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 import warnings
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 from novelty_crystals import MAX_ATOMS, KnownCrystals, rattled, relax
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
+from setting import processor
 
 from matinvent.errors import Failure
 from matinvent.screening.fingerprint import THRESHOLD
@@ -76,7 +76,7 @@ def main() -> None:
     truth, matcher = ask_matcher(known, queries)
     ours, seconds = ask_fingerprints(queries)
     report(queries, truth, ours)
-    print(f"\nCPU time ({platform.processor() or platform.machine()}, one thread): fingerprints {seconds:.2f} s")
+    print(f"\nCPU time ({processor()}, one thread): fingerprints {seconds:.2f} s")
     for name, spent in (("every crystal of the formula", matcher.all), ("until one fits", matcher.until_fit)):
         print(f"StructureMatcher, {name}: {spent:.2f} s for {matcher.pairs} pairs at most: {spent / seconds:.0f}x ours")
 

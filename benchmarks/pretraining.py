@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
+
+from setting import processor
 
 VARIANTS: dict[str, dict[str, object]] = {
     "1 worker, 1 thread, float32": {"workers": 1, "threads": 1, "bfloat16": False},
@@ -52,7 +52,7 @@ def main() -> None:
     if given.settings:
         measure(given.data, given.limit, json.loads(given.settings))
         return
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
+    print(f"{processor()}\n")
     print("| variant | steps per minute | ratio |\n|---|---|---|")
     first = 0.0
     for name, settings in VARIANTS.items():

@@ -21,8 +21,6 @@ import hashlib
 import json
 import math
 import multiprocessing
-import os
-import platform
 import resource
 import shutil
 import sys
@@ -36,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from setting import processor
 
 from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
@@ -513,7 +512,7 @@ def run(options: argparse.Namespace) -> None:
         relaxation=RelaxationConfig(give_up=False),  # energies of crystals given up would bias the means
     )
     outcomes = [obtain(variant, options, config) for variant in variants]
-    print(f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
+    print(f"# {processor()}\n")
     table = quality_table(outcomes)
     (options.output / "quality.md").write_text(table, encoding="utf-8")
     print(table)

@@ -10,8 +10,6 @@ Campaigns run one after another with the quick preset; a finished one is not rep
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -100,7 +98,7 @@ def main() -> None:
         for task in options.tasks:
             for seed in options.seeds:
                 run(task, seed, options.folder, options.settings)
-    print(f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"# {processor()}")
     groups = {task: sorted(options.folder.glob(f"{task}-[0-9]*")) for task in options.tasks}
     for task, directories in groups.items():
         summarise(task, directories)

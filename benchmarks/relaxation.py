@@ -23,7 +23,6 @@ import contextlib
 import io
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 import warnings
@@ -38,13 +37,12 @@ from ase.calculators.calculator import Calculator, CalculatorError, all_changes
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from pymatgen.io.ase import AseAtomsAdaptor
+from setting import generated_crystals, processor
 
 from matinvent.cli.output import progress_bar
-from matinvent.cli.structure_files import read_structures
-from matinvent.config import GeneratorConfig, RelaxationConfig
-from matinvent.errors import Failure, InputError
+from matinvent.config import RelaxationConfig
+from matinvent.errors import Failure
 from matinvent.execution.executors import available_cores
-from matinvent.priors import load_generator
 from matinvent.screening.chgnet import ChgnetEvaluator
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.pooled_relaxer import PooledRelaxer, local_relaxer
@@ -171,25 +169,6 @@ def pooled(structures: Sequence[Structure], config: RelaxationConfig, workers: i
         relaxer.close()
 
 
-def crystals(options: argparse.Namespace) -> list[Structure]:
-    """What is to be relaxed.
-
-    Raises:
-        InputError: there are fewer than two crystals.
-    """
-    found: Sequence[Structure | Failure]
-    if options.crystals:
-        found = [structure for _, structure in read_structures([options.crystals])]
-    else:
-        generator = load_generator(options.prior, GeneratorConfig(prior=options.prior))
-        with progress_bar(f"{options.prior}: sampling {options.n} crystals") as progress:
-            found = generator.sample(options.n, torch.Generator().manual_seed(options.seed), progress)
-    structures = [structure for structure in found if not isinstance(structure, Failure)][: options.n]
-    if len(structures) < 2:
-        raise InputError("fewer than two crystals to relax")
-    return structures
-
-
 def compared(ours: Run, reference: Run) -> str:
     """Shares of final energies equal, lower and higher than the reference's."""
     pairs = [(a.energy, b.energy) for a, b in zip(ours.outcomes, reference.outcomes, strict=True) if a and b]
@@ -206,14 +185,6 @@ def row(name: str, run: Run, baseline: Run) -> str:
     return f"| {name} | {steps} | {met} | {compared(run, baseline)} | {run.cpu:.1f} | {baseline.cpu / run.cpu:.1f} |"
 
 
-def processor() -> str:
-    """CPU model and number of cores."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor() or platform.machine()}, {available_cores()} cores"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=64, help="number of crystals")
@@ -226,7 +197,8 @@ def main() -> None:
 
     os.environ["OMP_NUM_THREADS"] = "1"  # of the worker processes
     config = RelaxationConfig(fmax=options.fmax, max_steps=options.max_steps, device="cpu")
-    structures, cores = crystals(options), available_cores()
+    structures = generated_crystals(options.n, prior=options.prior, seed=options.seed, file=options.crystals)
+    cores = available_cores()
     evaluator, calculator = ChgnetEvaluator(), package_calculator()
     one = local_relaxer(config)
     one.relax(structures[:2])
