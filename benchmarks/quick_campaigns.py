@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from setting import processor
 
 
 def run(task: str, seed: int, folder: Path, settings: list[str]) -> None:
