@@ -26,6 +26,8 @@ def load_callable(name: str, setting: str) -> Callable[..., Any]:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{setting}: cannot import '{name}': {error} (is the module on PYTHONPATH?)") from None
+    except Exception as error:  # a module may raise anything while it is imported
+        raise ConfigError(f"{setting}: importing '{name}' raises {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ConfigError(f"{setting}: '{name}' is a {type(found).__name__}, not a function")
     loaded: Callable[..., Any] = found
