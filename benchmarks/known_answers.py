@@ -20,7 +20,7 @@ from pymatgen.core.operations import SymmOp
 
 from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
-from matinvent.config import RelaxationConfig, ScreeningConfig, ValidityConfig
+from matinvent.config import ScreeningConfig
 from matinvent.priors.dataset import load_table
 from matinvent.screening.quality import METASTABLE, spread, wilson
 from matinvent.screening.screen import Screener
@@ -46,10 +46,7 @@ def main() -> None:
         Candidate.of(0, index, disguised(known.structure(row), rng), known.name(row))
         for index, row in enumerate(chosen)
     ]
-    settings = ScreeningConfig(
-        exhaustive=True,
-        validity=ValidityConfig(smact=False),
-        relaxation=RelaxationConfig(give_up=False),
+    settings = ScreeningConfig.for_measuring(
         uniqueness=False,
         max_e_above_hull=np.finfo(float).max,  # novelty is asked of all, however unstable
     )

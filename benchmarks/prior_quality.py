@@ -39,7 +39,7 @@ from setting import processor
 from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
 from matinvent.cli.structure_files import read_structures, write_structures
-from matinvent.config import GeneratorConfig, RelaxationConfig, ScreeningConfig, ValidityConfig
+from matinvent.config import GeneratorConfig, ScreeningConfig
 from matinvent.errors import ConfigError, Failure, InputError, MatInventError
 from matinvent.priors import SUFFIX, find_prior, load_generator
 from matinvent.reporting.screened import space_groups, write_screened
@@ -505,12 +505,7 @@ def run(options: argparse.Namespace) -> None:
     variants = [Variant(prior, steps) for prior in options.priors for steps in options.steps]
     if len({variant.name for variant in variants}) < len(variants):
         raise ConfigError("two variants have the same name; give priors different file names and steps once")
-    config = ScreeningConfig(
-        exhaustive=True,
-        workers=options.workers,
-        validity=ValidityConfig(smact=False),
-        relaxation=RelaxationConfig(give_up=False),  # energies of crystals given up would bias the means
-    )
+    config = ScreeningConfig.for_measuring(workers=options.workers)
     outcomes = [obtain(variant, options, config) for variant in variants]
     print(f"# {processor()}\n")
     table = quality_table(outcomes)

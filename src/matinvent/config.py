@@ -149,6 +149,14 @@ class ScreeningConfig(Section):
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="Relaxation processes; 0: one per CPU core.")
 
+    @classmethod
+    def for_measuring(cls, **changes: Any) -> ScreeningConfig:
+        """Settings under which no verdict hides another: all is relaxed to its end, and SMACT judged apart."""
+        settings = cls(
+            exhaustive=True, validity=ValidityConfig(smact=False), relaxation=RelaxationConfig(give_up=False)
+        )
+        return cls.model_validate({**settings.model_dump(), **changes})
+
 
 class ObjectiveConfig(Section):
     """One property and what is wanted of it."""

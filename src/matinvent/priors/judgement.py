@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from matinvent.candidate import Candidate
-from matinvent.config import RelaxationConfig, ScreeningConfig, ValidityConfig
+from matinvent.config import ScreeningConfig
 from matinvent.screening.quality import Quality, assess
 from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.screen import Screener
@@ -15,10 +15,7 @@ from matinvent.screening.screen import Screener
 if TYPE_CHECKING:
     from matinvent.generators.protocol import Generator
 
-#: Everything is screened and relaxed to its end, and SMACT judged apart, so that no verdict hides another.
-_SETTINGS = ScreeningConfig(
-    exhaustive=True, validity=ValidityConfig(smact=False), relaxation=RelaxationConfig(give_up=False)
-)
+_SETTINGS = ScreeningConfig.for_measuring()
 
 
 def judge(model: Generator, n: int, seed: int = 0) -> Quality:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy as np
 from matinvent.errors import Failure
 from matinvent.properties.equation_of_state import EquationOfState, fit_birch_murnaghan
 from matinvent.properties.evaluator import PropertyInfo, Values
+from matinvent.properties.potentials import load_chgnet
 from matinvent.screening.batched_relaxer import BatchedRelaxer
 from matinvent.screening.chgnet import ChgnetEvaluator
 from matinvent.screening.potential import Evaluation, Potential
@@ -120,7 +119,7 @@ class BulkModulus:
     def _relax(self, structures: Sequence[Structure], fmax: float) -> list[Relaxation | Failure]:
         """Relax atoms and shape of the cell at constant volume, or only take the energy."""
         relaxer = BatchedRelaxer(
-            _FixedVolume(_potential()),
+            _FixedVolume(load_chgnet()),
             fmax=fmax,
             max_steps=_MAX_STEPS if self.params["relax"] else 0,
             batch_atoms=_BATCH_ATOMS,
@@ -202,17 +201,3 @@ def _at_volume(crystal: Structure, volume: float) -> Structure:
     strained = crystal.copy()
     strained.scale_lattice(volume)
     return strained
-
-
-_loading = threading.Lock()
-
-
-def _potential() -> ChgnetEvaluator:
-    """CHGNet, loaded once per process also when threads ask for it at the same time."""
-    with _loading:
-        return _load()
-
-
-@cache
-def _load() -> ChgnetEvaluator:
-    return ChgnetEvaluator()

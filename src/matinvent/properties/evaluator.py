@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, float]
 Cost = Literal["instant", "seconds", "minutes", "hours"]
+Need = Literal["relaxed structure", "potential", "labels", "program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class PropertyInfo:
         bounds: smallest and largest value that can be right; others are failures.
         cost: order of magnitude of one evaluation on one core.
         source: paper or data that the values rest on.
+        needs: what the value depends on beside the composition: a structure relaxed by the ``potential``, the potential
+            itself, ``labels`` that a model was trained on, an external ``program``.
+        uncertainty: name of another property of the same evaluator, the standard deviation of this one in the same
+            unit; empty where there is none. It comes along whenever this property is asked for.
     """
 
     name: str
@@ -39,6 +44,8 @@ class PropertyInfo:
     bounds: tuple[float, float]
     cost: Cost
     source: str
+    needs: tuple[Need, ...] = ()
+    uncertainty: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):

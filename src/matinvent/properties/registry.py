@@ -78,7 +78,8 @@ def declared(name: str, evaluator: Evaluator) -> PropertyInfo:
     Raises:
         ConfigError: it does not compute that property, or ``module:function`` leaves open which.
     """
-    infos = {info.name: info for info in evaluator.properties}
+    companions = {info.uncertainty for info in evaluator.properties}
+    infos = {info.name: info for info in evaluator.properties if info.name not in companions}
     if ":" in name:
         if len(infos) != 1:
             raise ConfigError(
@@ -89,6 +90,11 @@ def declared(name: str, evaluator: Evaluator) -> PropertyInfo:
     if name not in infos:
         raise ConfigError(f"property '{name}': its evaluator computes {', '.join(infos) or 'nothing'} instead")
     return infos[name]
+
+
+def companion(info: PropertyInfo, evaluator: Evaluator) -> PropertyInfo | None:
+    """What an evaluator declares about the uncertainty of one of its properties; None where there is none."""
+    return next((other for other in evaluator.properties if other.name == info.uncertainty), None)
 
 
 def describe() -> list[PropertyInfo]:

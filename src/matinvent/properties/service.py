@@ -16,7 +16,7 @@ from matinvent.execution.cache import ResultCache, cache_key
 from matinvent.execution.executors import make_executor_factory
 from matinvent.execution.runner import Runner
 from matinvent.properties.evaluator import Evaluator, PropertyInfo
-from matinvent.properties.registry import create, declared, resolve
+from matinvent.properties.registry import companion, create, declared, resolve
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -48,7 +48,7 @@ class PropertyService:
     def evaluate(
         self, structures: Sequence[Structure], progress: Callable[[float], None] | None = None
     ) -> list[dict[str, float] | Failure]:
-        """Properties of each structure, by the requested names and in order.
+        """Properties of each structure, by the requested names and in order, with their uncertainties if there are any.
 
         A crystal of which any property failed, or is not finite or out of its bounds, is a Failure that names the
         property. Each success enters the cache at once, so that an interrupted call is not lost.
@@ -150,7 +150,11 @@ def _sources(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[_Source]
         known = sources.get((resolve(name), text))
         if known is None:
             known = sources[resolve(name), text] = _Source(name, text, _evaluator(name, text), {})
-        known.wanted[name] = declared(name, known.evaluator)
+        info = declared(name, known.evaluator)
+        known.wanted[name] = info
+        uncertainty = companion(info, known.evaluator)
+        if uncertainty is not None:
+            known.wanted[uncertainty.name] = uncertainty
     return list(sources.values())
 
 

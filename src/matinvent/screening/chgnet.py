@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from matinvent.screening.potential import Evaluation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 #: Heaviest element of CHGNet's embedding (plutonium).
 MAX_ATOMIC_NUMBER = 94
@@ -64,6 +66,22 @@ class _Bonds:
     vector: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What CHGNet says about one crystal of N atoms beside forces.
+
+    Attributes:
+        energy: potential energy of the cell (eV).
+        moments: magnitudes of the magnetic moments of the atoms, shape (N,), muB. The potential knows no signs.
+        features: of the atoms, shape (N, 128): before the last convolution, then after it. The sum over the atoms of
+            the second half is what the package calls the crystal feature.
+    """
+
+    energy: float
+    moments: NDArray[np.float64]
+    features: NDArray[np.float32]
+
+
 class ChgnetEvaluator:
     """Batched CHGNet.
 
@@ -90,9 +108,34 @@ class ChgnetEvaluator:
         Failure kinds: those of :func:`~matinvent.screening.neighbors.cell_defect`,
         ``unknown-element``, ``isolated-atom``, ``too-dense``, ``not-finite``, ``error``.
         """
+        return self._batched(crystals, self._evaluate)
+
+    def describe(self, crystals: Sequence[Crystal]) -> list[Description | Failure]:
+        """Energies, moments and features of crystals, at half the cost of forces; failures as in :meth:`evaluate`."""
+        return self._batched(crystals, self._describe)
+
+    def _batched(
+        self, crystals: Sequence[Crystal], compute: Callable[[Sequence[Crystal], Graph], Sequence[T | Failure]]
+    ) -> list[T | Failure]:
+        """Compute something of all crystals in one batch; what CHGNet cannot treat is a Failure in its place."""
         bonds = [self._find_bonds(crystal) for crystal in crystals]
-        outcomes = iter(self._forward([bond for bond in bonds if not isinstance(bond, Failure)]))
+        outcomes = iter(self._forward([bond for bond in bonds if not isinstance(bond, Failure)], compute))
         return [bond if isinstance(bond, Failure) else next(outcomes) for bond in bonds]
+
+    def _evaluate(self, crystals: Sequence[Crystal], graph: Graph) -> list[Evaluation | Failure]:
+        energies, by_vector = self._network.evaluate(graph)
+        return _evaluations(crystals, graph, energies, by_vector)
+
+    def _describe(self, crystals: Sequence[Crystal], graph: Graph) -> list[Description | Failure]:
+        energies, moments, features = self._network.describe(graph)
+        ends = np.cumsum([len(crystal) for crystal in crystals])[:-1]
+        parts = zip(energies.tolist(), np.split(moments, ends), np.split(features, ends), strict=True)
+        return [
+            Description(energy, own, rows)
+            if np.isfinite(energy) and np.isfinite(own).all() and np.isfinite(rows).all()
+            else Failure("not-finite", "CHGNet gives no finite energy, moment or feature")
+            for energy, own, rows in parts
+        ]
 
     def _find_bonds(self, crystal: Crystal) -> _Bonds | Failure:
         defect = cell_defect(crystal)
@@ -113,19 +156,20 @@ class ChgnetEvaluator:
         vector = (crystal.frac[ends[:, 1]] - crystal.frac[ends[:, 0]] + pairs.image[once]) @ crystal.lattice
         return _Bonds(crystal, ends, vector)
 
-    def _forward(self, bonds: Sequence[_Bonds]) -> list[Evaluation | Failure]:
-        """One pass each way; when the batch raises, its halves are tried, down to the culprit."""
+    def _forward(
+        self, bonds: Sequence[_Bonds], compute: Callable[[Sequence[Crystal], Graph], Sequence[T | Failure]]
+    ) -> Sequence[T | Failure]:
+        """Compute in one batch; when it raises, its halves are tried, down to the culprit."""
         if not bonds:
             return []
         graph = _join(bonds, self._bond_cutoff)
         try:
-            energies, by_vector = self._network.evaluate(graph)
+            return compute([bond.crystal for bond in bonds], graph)
         except (RuntimeError, ValueError, IndexError) as error:
             if len(bonds) == 1:
                 return [Failure("error", f"CHGNet: {type(error).__name__}: {error}")]
             half = len(bonds) // 2
-            return self._forward(bonds[:half]) + self._forward(bonds[half:])
-        return _evaluations([bond.crystal for bond in bonds], graph, energies, by_vector)
+            return [*self._forward(bonds[:half], compute), *self._forward(bonds[half:], compute)]
 
 
 def _join(bonds: Sequence[_Bonds], cutoff: float) -> Graph:

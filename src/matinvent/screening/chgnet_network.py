@@ -7,8 +7,8 @@ read. The arithmetic is ordered for speed:
   products, one per kind, that are made once per atom, bond or angle and summed where these meet.
 - Both directions of a bond share its products and its weights; so do both orders of an angle.
 - Layer normalisation needs no mean: it is taken out of the weights before.
-- The gradient is with respect to bond vectors only; forces and stress follow from it. What the energy does not depend
-  on is left out: magnetic moments, the last update of the angles, the update of bonds without angles.
+- The gradient is with respect to bond vectors only; forces and stress follow from it. What no output depends on is left
+  out: the last update of the angles, the update of bonds without angles.
 """
 
 from __future__ import annotations
@@ -54,37 +54,57 @@ class Network:
 
     def evaluate(self, graph: Graph) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Energies of the crystals, shape (C,), eV, and their derivatives by bond vectors, shape (U, 3), eV/A."""
-        incidences = _Incidences(graph, self._device)
-        elements = torch.as_tensor(graph.numbers - 1, device=self._device)
         vectors = torch.tensor(graph.vector, dtype=torch.float32, device=self._device, requires_grad=True)
         with torch.enable_grad():
-            energies = self._site_energies(graph, incidences, elements, vectors)
+            _, atoms = self._atom_features(graph, vectors)
+            energies = self._model.mlp(atoms)[:, 0]
             [gradient] = torch.autograd.grad(energies.sum(), vectors)
-        alone = self._model.composition_model.fc.weight[0, elements].double()
-        sites: NDArray[np.float64] = (energies.detach().double() + alone).cpu().numpy()
         by_vector: NDArray[np.float64] = gradient.double().cpu().numpy()
-        return np.bincount(graph.owner, sites).astype(np.float64), by_vector
+        return self._total(graph, energies.detach()), by_vector
 
-    def _site_energies(self, graph: Graph, incidences: _Incidences, elements: Tensor, vectors: Tensor) -> Tensor:
-        """Energies of the atoms without the elements' references, shape (N,)."""
+    def describe(self, graph: Graph) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+        """What one pass tells beside forces: energies, moments of the atoms and their features.
+
+        Returns:
+            Energies of the crystals, shape (C,), eV; magnitudes of magnetic moments, shape (N,), muB; features, shape
+            (N, 128): before the last convolution (from which the moments are read) and after (the energies).
+        """
+        vectors = torch.tensor(graph.vector, dtype=torch.float32, device=self._device)
+        with torch.no_grad():
+            inner, atoms = self._atom_features(graph, vectors)
+            energies = self._total(graph, self._model.mlp(atoms)[:, 0])
+            moments = self._model.site_wise(inner)[:, 0].abs().double()
+            features = torch.cat([inner, atoms], dim=1)
+        return energies, moments.cpu().numpy(), features.cpu().numpy()
+
+    def _total(self, graph: Graph, site_energies: Tensor) -> NDArray[np.float64]:
+        """Energies of the crystals (eV) from those of the atoms without the elements' references."""
+        elements = torch.as_tensor(graph.numbers - 1, device=self._device)
+        alone = self._model.composition_model.fc.weight[0, elements].double()
+        sites: NDArray[np.float64] = (site_energies.double() + alone).cpu().numpy()
+        return np.bincount(graph.owner, sites).astype(np.float64)
+
+    def _atom_features(self, graph: Graph, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the atoms before the last convolution, and those read out after it; each of shape (N, 64)."""
+        incidences = _Incidences(graph, self._device)
+        elements = torch.as_tensor(graph.numbers - 1, device=self._device)
         radial = self._model.bond_basis_expansion
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         basis = radial.rbf_expansion_ag(lengths)
         bonds, weights = self._embed_bond(basis).chunk(2, dim=1)
         short, long = bonds[: graph.short], bonds[graph.short :]
-        atoms = self._model.atom_embedding.embedding.weight[elements]
+        atoms = inner = self._model.atom_embedding.embedding.weight[elements]
         if len(graph.legs):
             short_weights = self._weigh_short(radial.rbf_expansion_bg(lengths[: graph.short]))
             angles = self._angle_features(graph, vectors[: graph.short] / lengths[: graph.short, None])
         for layer, convolve in enumerate(self._atom_convs):
-            atoms = convolve(incidences, atoms, short, long, weights)
+            inner, atoms = atoms, convolve(incidences, atoms, short, long, weights)
             if len(graph.legs) and layer < len(self._bond_convs):
                 short = self._bond_convs[layer](incidences, atoms, short, angles, short_weights)
                 if layer < len(self._angle_updates):
                     update = self._angle_updates[layer](incidences, atoms, short, angles)
                     angles = (update.view(-1, *angles.shape) + angles).view(update.shape)
-        energies: Tensor = self._model.mlp(self._model.readout_norm(atoms))[:, 0]
-        return energies
+        return inner, self._model.readout_norm(atoms)
 
     def _angle_features(self, graph: Graph, directions: Tensor) -> Tensor:
         """The first features of the angles, both orders, shape (2 A, 64)."""

@@ -119,6 +119,13 @@ class Catalogue:
         position = self._matcher.find(identity, rows, lambda i: entries[i][1].crystal)
         return None if position is None else entries[position][0]
 
+    def find_or_add(self, identity: Identity, label: str) -> str | None:
+        """The name of the same crystal; where there is none, enter this one under ``label`` and return None."""
+        found = self.find(identity)
+        if found is None:
+            self.add(identity, label)
+        return found
+
     def state_dict(self) -> dict[str, Any]:
         """JSON values from which :meth:`load_state_dict` restores the catalogue."""
         return {
@@ -149,9 +156,7 @@ def group_unique(structures: Sequence[Structure], matcher: Matcher | None = None
     groups = []
     for position, structure in enumerate(structures):
         identity = matcher.identify(structure)
-        found = None if isinstance(identity, Failure) else seen.find(identity)
-        if found is None and not isinstance(identity, Failure):
-            seen.add(identity, str(position))
+        found = None if isinstance(identity, Failure) else seen.find_or_add(identity, str(position))
         groups.append(position if found is None else int(found))
     return groups
 

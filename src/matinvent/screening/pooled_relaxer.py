@@ -102,8 +102,8 @@ def make_groups(sizes: Sequence[int], workers: int) -> list[list[int]]:
     """Split crystals into the tasks of workers, in the order in which they are to be taken.
 
     Large crystals go first and tasks become smaller toward the end, so that the workers end together (guided
-    self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1425, 1987). On samples of 64 crystals
-    the second of two processes brings the time down to 0.53 of one's, instead of 0.57 with tasks of 8 neighbours.
+    self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1425, 1987). What a second process brings is
+    measured by ``benchmarks/relaxation.py``.
 
     Args:
         sizes: atoms of each crystal.

@@ -164,9 +164,7 @@ def compare(
         if identity is None or isinstance(identity, Failure):
             results.append(Comparison(charges, position, ""))
         else:
-            twin = seen.find(identity)
-            if twin is None:
-                seen.add(identity, str(position))
+            twin = seen.find_or_add(identity, str(position))
             results.append(Comparison(charges, int(twin or position), reference.match(identity, matcher) or ""))
         if progress is not None:
             progress((position + 1) / len(candidates))

@@ -116,16 +116,6 @@ class ReferenceSet:
         """Number of known crystals."""
         return len(self._known.names)
 
-    @property
-    def formulas(self) -> Sequence[str]:
-        """Distinct reduced formulas of the known crystals."""
-        return self._known.formulas
-
-    @property
-    def has_structures(self) -> bool:
-        """Whether the structures of the known crystals are at hand."""
-        return self._known.crystals is not None
-
     def match(self, identity: Identity, matcher: Matcher | None = None) -> str | None:
         """The name of the known crystal that is the same, or None."""
         matcher = matcher or Matcher()

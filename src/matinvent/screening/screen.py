@@ -190,12 +190,11 @@ class Screener:
             candidate.reject(Fate.INVALID, str(identity))
             return False
         if self._config.uniqueness:
-            twin = seen.find(identity)
+            twin = seen.find_or_add(identity, candidate.label)
             if twin is not None:
                 candidate.twin = twin
                 candidate.reject(Fate.DUPLICATE, f"same crystal as {twin}")
                 return False
-            seen.add(identity, candidate.label)
         known = self._reference.match(identity, self.matcher) if self._config.novelty and self._reference else None
         if known is not None:
             candidate.twin = known

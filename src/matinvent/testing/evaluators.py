@@ -54,11 +54,23 @@ def _check_declaration(evaluator: Evaluator) -> None:
     _demand(len({info.name for info in infos}) == len(infos), "'properties' declares a name twice")
     for info in infos:
         _demand(all([info.unit, info.description, info.source]), f"{info.name}: unit, description or source is empty")
+        _check_uncertainty(info, {other.name: other for other in infos})
     _demand(isinstance(evaluator.version, str) and bool(evaluator.version), "'version' must be a non-empty string")
     try:
         json.dumps(dict(evaluator.params), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise EvaluationError(f"'params' must be a mapping of JSON values: {error}") from None
+
+
+def _check_uncertainty(info: PropertyInfo, declared: Mapping[str, PropertyInfo]) -> None:
+    """The standard deviation of a property is declared too, in its unit and never negative."""
+    if not info.uncertainty:
+        return
+    spread = declared.get(info.uncertainty)
+    if spread is None:
+        raise EvaluationError(f"{info.name}: its uncertainty '{info.uncertainty}' is not declared")
+    _demand(spread.unit == info.unit, f"{spread.name}: its unit is {spread.unit}, not {info.unit} as of {info.name}")
+    _demand(spread.bounds[0] >= 0, f"{spread.name}: its bounds {spread.bounds} admit a negative uncertainty")
 
 
 def _check_result(result: object, infos: Sequence[PropertyInfo], where: str) -> None:
