@@ -21,6 +21,9 @@ GROUP = "matinvent.properties"
 
 #: Shipped properties -> the factory of their evaluator.
 _SHIPPED = {
+    "energy_above_hull": "matinvent.properties.energetics:Energetics",
+    "formation_energy": "matinvent.properties.energetics:Energetics",
+    "magnetic_density": "matinvent.properties.magnetism:MagneticDensity",
     "bulk_modulus": "matinvent.properties.elasticity:BulkModulus",
     "density": "matinvent.properties.geometry:Density",
     "hhi": "matinvent.properties.composition:HerfindahlHirschman",
@@ -104,8 +107,11 @@ def describe() -> list[PropertyInfo]:
 
 
 def _describe(name: str) -> PropertyInfo:
+    """A class that declares its properties is asked without making an instance, which may load a model."""
     try:
-        return declared(name, create(name, {}))
+        factory = load_callable(resolve(name), f"property '{name}'")
+        declares = isinstance(getattr(factory, "properties", None), tuple)
+        return declared(name, cast("Evaluator", factory) if declares else create(name, {}))
     except MatInventError as error:
         return PropertyInfo(name, "?", f"cannot be loaded: {error}", (float("-inf"), float("inf")), "instant", "")
 

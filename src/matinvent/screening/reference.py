@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from matinvent.errors import Failure, InputError
+from matinvent.errors import ConfigError, Failure, InputError
 from matinvent.screening.matching import Identity, Matcher
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.stability import COLUMNS, Hull
@@ -115,6 +115,23 @@ class ReferenceSet:
     def __len__(self) -> int:
         """Number of known crystals."""
         return len(self._known.names)
+
+    def require_scale(self, potential: str, name: str, hint: str = "") -> None:
+        """Energies of two potentials must never meet on one hull.
+
+        Args:
+            potential: what gives the energies of crystals that are to be compared with this set.
+            name: how the user calls this set.
+            hint: another way out than a set of that potential.
+
+        Raises:
+            ConfigError: it is another potential than the one of the set.
+        """
+        if potential != self.potential:
+            raise ConfigError(
+                f"the reference set '{name}' holds energies of {self.potential}, but crystals get theirs from "
+                f"{potential}; build a reference set with that potential (`matinvent reference build`) {hint}".rstrip()
+            )
 
     def match(self, identity: Identity, matcher: Matcher | None = None) -> str | None:
         """The name of the known crystal that is the same, or None."""

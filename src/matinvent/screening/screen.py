@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.errors import ConfigError, Failure
+from matinvent.errors import Failure
 from matinvent.screening.matching import Catalogue, Matcher
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.pooled_relaxer import potential_name
 from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.relaxation import Relaxation, Relaxer, make_relaxer
+from matinvent.screening.stability import IMPLAUSIBLE
 from matinvent.screening.validity import check_geometry, check_validity
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ Progress = Callable[[float], None]
 
 #: Smallest number of crystals relaxed before survivors are counted again.
 _SMALLEST_CHUNK = 16
-
-#: No real compound lies this far (eV/atom) below the hull; a potential that says so is out of its domain.
-_IMPLAUSIBLE = -1.0
 
 
 class Screener:
@@ -56,7 +54,7 @@ class Screener:
         self._reference = (reference or ReferenceSet.load(config.reference)) if needs_reference else None
         if self._reference is not None and config.stability:
             potential = relaxer.potential if relaxer else potential_name(config.relaxation)
-            _require_same_scale(potential, self._reference.potential, config.reference)
+            self._reference.require_scale(potential, config.reference, hint="or set screening.stability: false")
         self._relaxer = relaxer
         if self._relaxer is None and self._needs_energy:
             self._relaxer = make_relaxer(config.relaxation, config.workers)
@@ -170,7 +168,7 @@ class Screener:
             return False
         candidate.e_above_hull = result.e_above_hull
         candidate.decomposition = " + ".join(f"{share:.2f} {phase}" for phase, share in result.decomposition.items())
-        if result.e_above_hull < _IMPLAUSIBLE:
+        if result.e_above_hull < IMPLAUSIBLE:
             reason = f"implausible energy, {result.e_above_hull:.2f} eV/atom above the hull"
             candidate.reject(Fate.RELAX_FAILED, reason)
             return False
@@ -213,13 +211,3 @@ def _part(progress: Progress | None, done: int, size: int, total: int) -> Progre
     if progress is None:
         return None
     return lambda share: progress((done + share * size) / total)
-
-
-def _require_same_scale(potential: str, reference: str, source: str) -> None:
-    """Energies of two potentials must never meet on one hull."""
-    if potential != reference:
-        raise ConfigError(
-            f"screening.reference: '{source}' holds energies of {reference}, but crystals are relaxed with "
-            f"{potential}; build a reference with that potential (`matinvent reference build`) or set "
-            "screening.stability: false"
-        )

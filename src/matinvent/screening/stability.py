@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Columns of a dense composition array: atomic number Z is column Z, column 0 stays empty.
 COLUMNS = 119
 
+#: No real compound lies this far (eV/atom) below the hull; a potential that says so is out of its domain.
+IMPLAUSIBLE = -1.0
+
 #: Two compositions are the same when no atomic fraction differs by more than this many decimals.
 _DECIMALS = 7
 
