@@ -71,7 +71,7 @@ def test_unknown_property_names_the_nearest():
 
 
 def test_unknown_property_without_any_near_lists_all():
-    with pytest.raises(ConfigError, match="known: .*bulk_modulus, .*density, .*hhi"):
+    with pytest.raises(ConfigError, match=r"known: .*bulk_modulus, .*density, .*hhi"):
         registry.create("zzz", {})
 
 
