@@ -12,7 +12,7 @@ from tests.unit.screening_world import diamond, displaced, rocksalt
 
 from matinvent.errors import Failure
 from matinvent.screening.batched_relaxer import BatchedRelaxer
-from matinvent.screening.chgnet import ChgnetEvaluator, Graph
+from matinvent.screening.chgnet import ChgnetEvaluator, Description, Graph
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.potential import Evaluation
 from matinvent.screening.relaxation import Relaxation
@@ -205,3 +205,37 @@ def test_relaxation_takes_the_path_of_ase(chgnet: ChgnetEvaluator) -> None:
 
 def test_empty_batch(chgnet: ChgnetEvaluator) -> None:
     assert chgnet.evaluate([]) == []
+
+
+class TestDescription:
+    @pytest.mark.parametrize("structure", [rocksalt("Fe", "O", 4.3), OXIDE, CORNER_CASES["crowded, without symmetry"]])
+    def test_equals_the_package(self, chgnet: ChgnetEvaluator, structure: Structure) -> None:
+        from chgnet.model import CHGNet
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            package = CHGNet.load(model_name="0.3.0", use_device="cpu", verbose=False)
+        theirs = package.predict_structure(structure, task="em", return_crystal_feas=True)
+        (ours,) = chgnet.describe([crystal(structure)])
+        assert isinstance(ours, Description)
+        assert ours.energy / len(structure) == pytest.approx(float(theirs["e"]), abs=1e-5)
+        np.testing.assert_allclose(ours.moments, theirs["m"], atol=1e-4)
+        np.testing.assert_allclose(ours.features[:, 64:].sum(axis=0), theirs["crystal_fea"], rtol=1e-3, atol=1e-3)
+
+    def test_atoms_keep_their_order_and_crystals_their_places(self, chgnet: ChgnetEvaluator) -> None:
+        hermit = Structure(Lattice.cubic(20), ["Na"], [[0, 0, 0]])
+        results = chgnet.describe([crystal(OXIDE), crystal(hermit), crystal(diamond())])
+        assert isinstance(results[1], Failure)
+        assert results[1].kind == "isolated-atom"
+        (alone,) = chgnet.describe([crystal(OXIDE)])
+        assert isinstance(alone, Description)
+        shuffled = [4, 2, 0, 3, 1]
+        (turned,) = chgnet.describe([crystal(Structure.from_sites([OXIDE[i] for i in shuffled]))])
+        assert isinstance(turned, Description)
+        np.testing.assert_allclose(turned.features, alone.features[shuffled], rtol=1e-3, atol=1e-4)
+        assert isinstance(results[0], Description)
+        np.testing.assert_allclose(results[0].features, alone.features, rtol=1e-3, atol=1e-4)
+        assert isinstance(results[2], Description)
+        assert results[2].features.shape == (2, 128)
+
+    def test_nothing_to_describe(self, chgnet: ChgnetEvaluator) -> None:
+        assert chgnet.describe([]) == []
