@@ -162,15 +162,38 @@ class ObjectiveConfig(Section):
     """One property and what is wanted of it."""
 
     property: str = Field(description="Name of the property, see `matinvent properties`.")
-    kind: Literal["maximize", "minimize", "target"] = Field(
-        description="maximize: 0 at lo, 1 at hi; minimize: 1 at lo, 0 at hi; "
-        "target: 1 - clip((|x - target| - lo) / (hi - lo))."
+    kind: Literal["maximize", "minimize", "target", "range"] = Field(
+        description="maximize: 0 at lo, 1 at hi; minimize: 1 at lo, 0 at hi; target and range: 1 up to the distance lo "
+        "from the target or range, 0 from the distance hi on."
     )
     target: Finite | None = Field(None, description="Wanted value, in the property's unit (kind: target).")
-    lo: Finite = Field(description="Lower bound of the desirability ramp.")
+    range: tuple[Finite, Finite] | None = Field(
+        None, description="Smallest and largest wanted value, in the property's unit (kind: range)."
+    )
+    lo: Finite = Field(description="Lower bound of the desirability ramp; may be left out for target and range (0).")
     hi: Finite = Field(description="Upper bound of the desirability ramp.")
+    shape: Literal["linear", "sigmoid", "step"] = Field(
+        "linear",
+        description="Of the ramp: linear; sigmoid: smooth, 1/2 in its middle, never quite 0 or 1; step: 1 where linear "
+        "is 1, else 0.",
+    )
+    steepness: Positive = Field(10.0, description="Of the sigmoid: its slope in the middle is a quarter of this.")
+    role: Literal["objective", "penalty"] = Field(
+        "objective", description="A penalty is not aggregated with the objectives: its score multiplies the reward."
+    )
     weight: Positive = 1.0
+    confidence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0,
+        description="Score the worst value within so many standard deviations; for properties with an uncertainty.",
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the evaluator.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _starts_at_zero_distance(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("kind") in {"target", "range"}:
+            return {"lo": 0.0, **data}
+        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> ObjectiveConfig:
@@ -178,6 +201,10 @@ class ObjectiveConfig(Section):
             raise ValueError(f"hi ({self.hi}) must be greater than lo ({self.lo})")
         if (self.kind == "target") != (self.target is not None):
             raise ValueError("'target' must be given exactly when kind is 'target'")
+        if (self.kind == "range") != (self.range is not None):
+            raise ValueError("'range' must be given exactly when kind is 'range'")
+        if self.range is not None and self.range[0] > self.range[1]:
+            raise ValueError(f"range: {self.range[0]} must not exceed {self.range[1]}")
         return self
 
 
@@ -274,7 +301,7 @@ class CampaignConfig(Section):
     generator: GeneratorConfig = GeneratorConfig()
     screening: ScreeningConfig = ScreeningConfig()
     objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1)]
-    aggregation: Literal["weighted_mean", "geometric_mean", "product", "min"] = "weighted_mean"
+    aggregation: Literal["weighted_mean", "geometric_mean", "product", "min", "chebyshev"] = "weighted_mean"
     evaluation: EvaluationConfig = EvaluationConfig()
     replay: ReplayConfig = ReplayConfig()
     diversity: DiversityConfig = DiversityConfig()

@@ -72,3 +72,94 @@ def test_target_is_symmetric_and_best_at_the_target(target, distance):
     wanted = objective("target", 0, 100, target)
     assert desirability(target + distance, wanted) == desirability(target - distance, wanted)
     assert desirability(target + distance, wanted) <= desirability(target, wanted) == 1
+
+
+SHAPES = st.sampled_from(["linear", "sigmoid", "step"])
+
+
+def wanted(kind: str, **changes: object) -> ObjectiveConfig:
+    """Something of each kind, with the ramp from 1 to 3."""
+    extra = {"target": {"target": 5.0}, "range": {"range": (4.0, 6.0)}}.get(kind, {})
+    return ObjectiveConfig.model_validate({"property": "x", "kind": kind, "lo": 1.0, "hi": 3.0, **extra, **changes})
+
+
+@given(VALUES, st.sampled_from(["maximize", "minimize", "target", "range"]), SHAPES, st.floats(0.1, 100))
+def test_every_shape_stays_between_0_and_1(value, kind, shape, steepness):
+    assert 0 <= desirability(value, wanted(kind, shape=shape, steepness=steepness)) <= 1
+
+
+@given(st.floats(-20, 20), st.floats(-20, 20), SHAPES)
+def test_every_shape_is_monotonic(one, two, shape):
+    low, high = sorted((one, two))
+    up, down = wanted("maximize", shape=shape), wanted("minimize", shape=shape)
+    assert desirability(low, up) <= desirability(high, up)
+    assert desirability(low, down) >= desirability(high, down)
+    band = wanted("range", shape=shape)
+    near, far = sorted((one, two), key=lambda x: max(4 - x, x - 6, 0))
+    assert desirability(near, band) >= desirability(far, band)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(3.0, 1.0), (4.0, 1.0), (5.3, 1.0), (7.0, 1.0), (8.0, 0.5), (2.0, 0.5), (9.5, 0.0), (0.5, 0.0)],
+)
+def test_all_of_a_range_is_equally_good(value, expected):
+    assert desirability(value, wanted("range")) == pytest.approx(expected)
+
+
+@given(st.floats(-20, 20), SHAPES)
+def test_a_target_is_a_range_without_width(value, shape):
+    point = wanted("range", range=(5.0, 5.0), shape=shape)
+    assert desirability(value, point) == desirability(value, wanted("target", shape=shape))
+
+
+@pytest.mark.parametrize("kind", ["maximize", "minimize"])
+def test_a_sigmoid_is_half_in_the_middle_and_keeps_its_slope(kind):
+    smooth = wanted(kind, shape="sigmoid", steepness=8.0)
+    assert desirability(2.0, smooth) == 0.5
+    slope = (desirability(2.001, smooth) - desirability(1.999, smooth)) / 0.002
+    assert abs(slope) == pytest.approx(8.0 / 4 / 2, rel=1e-4)  # a quarter of the steepness per length of the ramp
+    assert 0 < desirability(0.0 if kind == "maximize" else 4.0, smooth) < 0.05
+
+
+@given(st.floats(-20, 20), st.sampled_from(["maximize", "minimize", "target", "range"]))
+def test_a_step_is_where_the_ramp_is_perfect(value, kind):
+    perfect = desirability(value, wanted(kind)) == 1
+    assert desirability(value, wanted(kind, shape="step")) == perfect
+
+
+@given(
+    st.floats(-20, 20), st.floats(0, 5), st.floats(0, 3), st.sampled_from(["maximize", "minimize", "target", "range"]),
+    st.floats(-1, 1),
+)  # fmt: skip
+def test_confidence_scores_the_worst_of_the_interval(value, uncertainty, confidence, kind, where):
+    cautious = wanted(kind, confidence=confidence)
+    inside = value + where * confidence * uncertainty
+    assert desirability(value, cautious, uncertainty) <= desirability(inside, wanted(kind)) + 1e-9
+    assert desirability(value, cautious) == desirability(value, wanted(kind))
+
+
+@pytest.mark.parametrize("uncertainty", [math.inf, math.nan])
+def test_an_infinite_uncertainty_is_never_a_score(uncertainty):
+    with pytest.raises(ValueError, match="finite"):
+        desirability(2.0, wanted("maximize"), uncertainty)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "range", "hi": 1}, "'range' must be given"),
+        ({"kind": "target", "hi": 1, "range": (1, 2)}, "'target' must be given"),
+        ({"kind": "range", "hi": 1, "range": (3, 2)}, "must not exceed"),
+        ({"kind": "maximize", "hi": 1}, "lo"),
+        ({"kind": "maximize", "lo": 0, "hi": 1, "confidence": -1}, "confidence"),
+        ({"kind": "maximize", "lo": 0, "hi": 1, "steepness": 0}, "steepness"),
+    ],
+)
+def test_objectives_that_contradict_themselves(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ObjectiveConfig.model_validate({"property": "x", **settings})
+
+
+def test_target_and_range_need_no_lower_distance():
+    assert ObjectiveConfig(property="x", kind="range", range=(1, 2), hi=1).lo == 0

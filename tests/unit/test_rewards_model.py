@@ -13,7 +13,7 @@ from matinvent.errors import ConfigError, Failure
 from matinvent.rewards.aggregation import AGGREGATIONS, normalise
 from matinvent.rewards.model import RewardModel, Score
 
-KINDS = ["weighted_mean", "geometric_mean", "product", "min"]
+KINDS = ["weighted_mean", "geometric_mean", "product", "min", "chebyshev"]
 CASES = st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 100)), min_size=1, max_size=6)
 
 
@@ -63,7 +63,13 @@ def test_a_better_score_never_lowers_the_reward(kind, cases, data):
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("weighted_mean", 0.65), ("geometric_mean", math.sqrt(0.4)), ("product", 0.4), ("min", 0.5)],
+    [
+        ("weighted_mean", 0.65),
+        ("geometric_mean", math.sqrt(0.4)),
+        ("product", 0.4),
+        ("min", 0.5),
+        ("chebyshev", 0.5),
+    ],
 )
 def test_two_equal_weights(kind, expected):
     assert aggregate(kind, [0.5, 0.8], [1, 1]) == pytest.approx(expected)
@@ -74,6 +80,17 @@ def test_weights_count():
     assert aggregate("weighted_mean", [1.0, 0.5, 0.0], [0.8, 0.1, 0.1]) == pytest.approx(0.85)
     assert aggregate("geometric_mean", [0.5, 1.0], [3, 1]) == pytest.approx(0.5**0.75)
     assert aggregate("product", [0.5, 1.0], [3, 1]) == pytest.approx(0.5**1.5)
+    assert aggregate("chebyshev", [0.8, 0.1], [3, 1]) == pytest.approx(0.7)  # 1 - max(0.2, 0.9 / 3)
+
+
+@given(st.tuples(st.floats(0, 1), st.floats(0, 1)), st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_chebyshev_finds_every_point_of_a_front(one, two):
+    """Of two crystals neither of which is better in both, some weights prefer either."""
+    if not (one[0] > two[0] + 0.05 and one[1] < two[1] - 0.05 and min(*one, *two) > 0.01 and max(*one, *two) < 0.95):
+        return
+    for best, other in ((one, two), (two, one)):
+        weights = [1 / (1 - score) for score in best]
+        assert aggregate("chebyshev", list(best), weights) > aggregate("chebyshev", list(other), weights)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,3 +144,22 @@ def test_scores_are_reported_per_objective():
 def test_reward_models_that_cannot_be(objectives, aggregation, message):
     with pytest.raises(ConfigError, match=message):
         RewardModel(objectives, aggregation)
+
+
+def test_a_penalty_multiplies_the_reward_and_takes_no_weight():
+    penalty = ObjectiveConfig(property="p", kind="minimize", lo=0, hi=1, weight=100, role="penalty")
+    model = RewardModel([objective("a", 3), objective("b", 1), penalty], "weighted_mean")
+    assert model.score({"a": 0.5, "b": 0.5, "p": 0.2}) == Score(pytest.approx(0.4), {"a": 0.5, "b": 0.5, "p": 0.8})
+    assert isinstance(model.score({"a": 0.5, "b": 0.5, "p": math.nan}), Failure)
+    with pytest.raises(ConfigError, match="not a penalty"):
+        RewardModel([penalty], "min")
+
+
+def test_confidence_needs_and_uses_the_uncertainty():
+    cautious = ObjectiveConfig(property="a", kind="maximize", lo=0, hi=1, confidence=2)
+    with pytest.raises(ConfigError, match="a comes without an uncertainty"):
+        RewardModel([cautious], "min")
+    model = RewardModel([cautious], "min", {"a": "a_std"})
+    assert model.score({"a": 0.9, "a_std": 0.1}) == Score(pytest.approx(0.7), {"a": pytest.approx(0.7)})
+    assert isinstance(model.score({"a": 0.9}), Failure)
+    assert isinstance(model.score({"a": 0.9, "a_std": math.inf}), Failure)

@@ -34,11 +34,22 @@ def minimum(scores: Sequence[float], weights: Sequence[float]) -> float:  # noqa
     return min(scores)
 
 
+def chebyshev(scores: Sequence[float], weights: Sequence[float]) -> float:
+    """1 minus the largest weighted shortfall, relative to the largest weight: the minimum where weights are equal.
+
+    Unlike a mean it reaches every point of a Pareto front, also where the front is not convex (Bowman, in Multiple
+    Criteria Decision Making, 76 (1976)).
+    """
+    largest = max(weights)
+    return _clip(1 - max(weight / largest * (1 - score) for score, weight in zip(scores, weights, strict=True)))
+
+
 AGGREGATIONS: dict[str, Aggregation] = {
     "weighted_mean": weighted_mean,
     "geometric_mean": geometric_mean,
     "product": product,
     "min": minimum,
+    "chebyshev": chebyshev,
 }
 
 

@@ -1,7 +1,7 @@
 """Desirability: one property value -> how much of it is wanted, in [0, 1].
 
 Source: METHOD of MatInvent (arXiv 2511.03112); one-sided and two-sided desirability functions go back to Derringer
-and Suich, J. Qual. Technol. 12, 214 (1980), here with linear ramps.
+and Suich, J. Qual. Technol. 12, 214 (1980), here with linear ramps, sigmoids or steps.
 """
 
 from __future__ import annotations
@@ -11,30 +11,51 @@ import math
 from matinvent.config import ObjectiveConfig
 
 
-def desirability(value: float, objective: ObjectiveConfig) -> float:
+def desirability(value: float, objective: ObjectiveConfig, uncertainty: float = 0.0) -> float:
     """Score of one property value.
 
-    maximize: clip((x - lo) / (hi - lo)); minimize: 1 - that; target T: 1 - clip((|x - T| - lo) / (hi - lo)).
+    With the ramp r(x) = clip((x - lo) / (hi - lo)): maximize r(x); minimize 1 - r(x); target and range 1 - r(d), d
+    being the distance from the target or the range. ``shape`` replaces the ramp by a sigmoid or a step.
 
     Args:
         value: the property, in its unit.
-        objective: kind, ``lo``, ``hi`` and ``target`` in the same unit.
+        objective: kind, ramp and shape in the same unit.
+        uncertainty: standard deviation of the value; the score is the worst within ``objective.confidence`` of these.
 
     Returns:
         The score, in [0, 1].
 
     Raises:
-        ValueError: the value is not finite. An infinite property is a failed evaluation, not a perfect one.
+        ValueError: value or uncertainty are not finite. An infinite property is a failed evaluation, not a perfect one.
     """
-    if not math.isfinite(value):
-        raise ValueError(f"{objective.property} is {value}; only finite values have a desirability")
-    if objective.kind == "target":
-        assert objective.target is not None, "the schema demands a target"
-        return 1.0 - _ramp(abs(value - objective.target), objective)
-    rising = _ramp(value, objective)
-    return rising if objective.kind == "maximize" else 1.0 - rising
+    if not (math.isfinite(value) and math.isfinite(uncertainty)):
+        raise ValueError(f"{objective.property} is {value} +- {uncertainty}; only finite values have a desirability")
+    reach = objective.confidence * abs(uncertainty)
+    # Every desirability rises to one maximum and falls from it, so that the worst of an interval is at one of its ends.
+    return min(_score(value - reach, objective), _score(value + reach, objective))
 
 
-def _ramp(x: float, objective: ObjectiveConfig) -> float:
-    """0 up to ``lo``, 1 from ``hi`` on, linear between."""
-    return min(1.0, max(0.0, (x - objective.lo) / (objective.hi - objective.lo)))
+def _score(value: float, objective: ObjectiveConfig) -> float:
+    if objective.kind == "maximize":
+        return _shaped(_position(value, objective), objective)
+    if objective.kind == "minimize":
+        return _shaped(1 - _position(value, objective), objective)
+    low, high = objective.range or (objective.target, objective.target)
+    assert low is not None, "the schema demands a target or a range"
+    assert high is not None, "the schema demands a target or a range"
+    return _shaped(1 - _position(max(low - value, value - high, 0.0), objective), objective)
+
+
+def _position(x: float, objective: ObjectiveConfig) -> float:
+    """Where on the ramp: 0 at ``lo``, 1 at ``hi``, beyond them less and more."""
+    return (x - objective.lo) / (objective.hi - objective.lo)
+
+
+def _shaped(position: float, objective: ObjectiveConfig) -> float:
+    """The score at a position along the way from worthless (0) to perfect (1)."""
+    if objective.shape == "sigmoid":
+        # tanh neither overflows nor leaves [-1, 1]
+        return 0.5 * (1 + math.tanh(0.5 * objective.steepness * (position - 0.5)))
+    if objective.shape == "step":
+        return float(position >= 1)
+    return min(1.0, max(0.0, position))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from matinvent.config import ObjectiveConfig
 from matinvent.errors import ConfigError, Failure
@@ -29,23 +30,42 @@ class RewardModel:
     """Scores crystals by a campaign's objectives.
 
     Args:
-        objectives: what is wanted; their weights are normalised here.
-        aggregation: ``weighted_mean``, ``geometric_mean``, ``product`` or ``min``.
+        objectives: what is wanted; the weights of those that are no penalties are normalised here.
+        aggregation: one of :data:`~matinvent.rewards.aggregation.AGGREGATIONS`.
+        uncertainties: property -> name of its standard deviation among the evaluated values, where it has one.
 
     Raises:
-        ConfigError: there is no objective, the aggregation is unknown, or it cannot use the weights.
+        ConfigError: there is no objective, the aggregation is unknown or cannot use the weights, or ``confidence`` is
+            asked for where no uncertainty is known.
     """
 
-    def __init__(self, objectives: Sequence[ObjectiveConfig], aggregation: str) -> None:
-        if not objectives:
-            raise ConfigError("objectives: at least one is needed")
+    def __init__(
+        self,
+        objectives: Sequence[ObjectiveConfig],
+        aggregation: str,
+        uncertainties: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        wanted = [objective for objective in objectives if objective.role == "objective"]
+        if not wanted:
+            raise ConfigError("objectives: at least one is needed that is not a penalty")
         if aggregation not in AGGREGATIONS:
             raise ConfigError(f"aggregation: '{aggregation}' is unknown; use one of {', '.join(AGGREGATIONS)}")
-        if aggregation == "min" and len({objective.weight for objective in objectives}) > 1:
-            raise ConfigError("objectives: weights mean nothing with aggregation 'min'; leave them out")
+        if aggregation == "min" and len({objective.weight for objective in wanted}) > 1:
+            raise ConfigError(
+                "objectives: weights mean nothing with aggregation 'min'; leave them out, or use 'chebyshev'"
+            )
+        for objective in objectives:
+            if objective.confidence and objective.property not in uncertainties:
+                raise ConfigError(
+                    f"objectives: {objective.property} comes without an uncertainty, so that a confidence of "
+                    f"{objective.confidence:g} standard deviations means nothing; leave it out"
+                )
         self._objectives = tuple(objectives)
-        self._weights = normalise([objective.weight for objective in objectives])
+        self._wanted = [objective.property for objective in wanted]
+        self._penalties = [objective.property for objective in objectives if objective.role == "penalty"]
+        self._weights = normalise([objective.weight for objective in wanted])
         self._aggregate = AGGREGATIONS[aggregation]
+        self._uncertainties = dict(uncertainties)
 
     def score(self, values: Mapping[str, float] | Failure) -> Score | Failure:
         """Score one crystal.
@@ -62,10 +82,21 @@ class RewardModel:
         scores: dict[str, float] = {}
         for objective in self._objectives:
             name = objective.property
-            value = values.get(name)
-            if value is None:
-                return Failure("missing-property", f"{name} was not evaluated")
-            if not math.isfinite(value):
-                return Failure("not-finite", f"{name} is {value}")
-            scores[name] = desirability(float(value), objective)
-        return Score(self._aggregate(list(scores.values()), self._weights), scores)
+            value = _finite(values, name)
+            if isinstance(value, Failure):
+                return value
+            spread = _finite(values, self._uncertainties[name]) if objective.confidence else 0.0
+            if isinstance(spread, Failure):
+                return spread
+            scores[name] = desirability(value, objective, spread)
+        reward = self._aggregate([scores[name] for name in self._wanted], self._weights)
+        return Score(reward * math.prod(scores[name] for name in self._penalties), scores)
+
+
+def _finite(values: Mapping[str, float], name: str) -> float | Failure:
+    value = values.get(name)
+    if value is None:
+        return Failure("missing-property", f"{name} was not evaluated")
+    if not math.isfinite(value):
+        return Failure("not-finite", f"{name} is {value}")
+    return float(value)
