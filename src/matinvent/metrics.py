@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from matinvent.candidate import Candidate, Fate, funnel
+from matinvent.rewards.pareto import hypervolume
 
 if TYPE_CHECKING:
     from matinvent.config import CampaignConfig, ScreeningConfig
@@ -34,6 +35,9 @@ def iteration_metrics(
     """
     scored = [c for c in candidates if c.fate is Fate.SCORED]
     metrics = _rewards(scored)
+    goals = [objective.property for objective in config.objectives if objective.role == "objective"]
+    if len(goals) > 1:
+        metrics["hypervolume"] = hypervolume([[c.scores[goal] for goal in goals] for c in scored]) if scored else 0.0
     for objective in config.objectives:
         name = objective.property
         metrics[f"{name}_mean"] = _mean(c.properties[name] for c in scored if name in c.properties)
