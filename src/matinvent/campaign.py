@@ -30,6 +30,7 @@ from matinvent.properties.service import PropertyService
 from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
 from matinvent.rewards.model import RewardModel
 from matinvent.run_directory import RunDirectory, weights_identity
+from matinvent.screening.constraints import Constraints
 from matinvent.screening.screen import Screener
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Campaign:
         cache = ResultCache(directory.cache_file) if config.evaluation.cache else None
         self.properties = PropertyService(requests, config.evaluation, cache)
         self.rewards = RewardModel(config.objectives, config.aggregation)
-        self.screener = Screener(config.screening)
+        self.screener = Screener(config.screening, Constraints(config.constraints))
         agent = load_generator(config.generator.prior, config.generator)
         self._prior_identity = weights_identity(agent.state_dict())
         self.learner = Learner(agent, agent.clone(), config.learning)

@@ -22,11 +22,13 @@ class Fate(StrEnum):
 
     ``SURVIVED`` means that the crystal passed the screening but was not drawn for evaluation;
     ``GENERATED`` as a final fate means that the crystal is valid, but that screening stopped before
-    its turn because enough survivors had been found.
+    its turn because enough survivors had been found. ``EXCLUDED`` is a valid crystal that the campaign's constraints
+    do not admit.
     """
 
     GENERATED = "generated"
     INVALID = "invalid"
+    EXCLUDED = "excluded"
     RELAX_FAILED = "relax_failed"
     UNSTABLE = "unstable"
     DUPLICATE = "duplicate"
@@ -117,6 +119,7 @@ FUNNEL = ("sampled", "valid", "relaxed", "stable", "unique", "novel", "scored")
 _LAST_STATION = {
     Fate.GENERATED: "valid",
     Fate.INVALID: "sampled",
+    Fate.EXCLUDED: "valid",
     Fate.RELAX_FAILED: "valid",
     Fate.UNSTABLE: "relaxed",
     Fate.DUPLICATE: "stable",

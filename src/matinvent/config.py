@@ -6,15 +6,10 @@ A campaign file is YAML; unknown keys are refused, and ``--set a.b=c`` overrides
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from matinvent.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -31,26 +26,31 @@ class Section(BaseModel):
 CrystalSystem = Literal["triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic"]
 
 
-class TemplateConfig(Section):
-    """Which symmetry templates are sampled; what is null or empty is as in the prior's training data."""
+class CrystalKind(Section):
+    """Crystals of some size and symmetry; what is null or empty does not matter."""
 
-    min_atoms: Count | None = Field(None, description="Smallest primitive cell.")
-    max_atoms: Count | None = Field(None, description="Largest primitive cell.")
+    min_atoms: Count | None = Field(None, description="Fewest atoms in the primitive cell.")
+    max_atoms: Count | None = Field(None, description="Most atoms in the primitive cell.")
     min_elements: Count | None = Field(None, description="Fewest distinct elements.")
     max_elements: Count | None = Field(None, description="Most distinct elements.")
-    max_orbits: Count | None = Field(None, description="Most occupied orbits (inequivalent sites).")
     space_groups: tuple[Annotated[int, Field(ge=1, le=230)], ...] = Field(
-        (), description="International numbers of the space groups to sample; empty: all."
+        (), description="International numbers of the space groups; empty: all."
     )
-    crystal_systems: tuple[CrystalSystem, ...] = Field((), description="Crystal systems to sample; empty: all.")
+    crystal_systems: tuple[CrystalSystem, ...] = Field((), description="Crystal systems; empty: all.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> TemplateConfig:
+    def _ordered(self) -> Self:
         for kind in ("atoms", "elements"):
             low, high = getattr(self, f"min_{kind}"), getattr(self, f"max_{kind}")
             if low and high and low > high:
                 raise ValueError(f"min_{kind} ({low}) must not exceed max_{kind} ({high})")
         return self
+
+
+class TemplateConfig(CrystalKind):
+    """Which symmetry templates are sampled; what is null or empty is as in the prior's training data."""
+
+    max_orbits: Count | None = Field(None, description="Most occupied orbits (inequivalent sites).")
 
 
 class TiltSection(Section):
@@ -208,6 +208,21 @@ class ObjectiveConfig(Section):
         return self
 
 
+class ConstraintsConfig(CrystalKind):
+    """What a crystal must be, whatever its properties; checked before anything is computed.
+
+    Elements are symbols or groups of them (see screening/constraints.py), such as ``radioactive`` or ``rare_earth``.
+    Space groups and crystal systems are those before and after relaxation.
+    """
+
+    allowed: tuple[str, ...] = Field((), description="Elements that may occur; empty: all.")
+    required: tuple[str, ...] = Field((), description="Elements that must occur; of a group, any of it.")
+    forbidden: tuple[str, ...] = Field((), description="Elements that must not occur.")
+    charge_balanced: bool = Field(
+        False, description="Common oxidation states must balance, also where SMACT sees an alloy."
+    )
+
+
 class EvaluationConfig(Section):
     """How many survivors are evaluated, and how the evaluations run."""
 
@@ -299,6 +314,7 @@ class CampaignConfig(Section):
         0, description="CPU threads for sampling and learning; 0: one per core."
     )
     generator: GeneratorConfig = GeneratorConfig()
+    constraints: ConstraintsConfig = ConstraintsConfig()
     screening: ScreeningConfig = ScreeningConfig()
     objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1)]
     aggregation: Literal["weighted_mean", "geometric_mean", "product", "min", "chebyshev"] = "weighted_mean"
@@ -320,104 +336,3 @@ class CampaignConfig(Section):
     def to_yaml(self) -> str:
         """The complete configuration, defaults included, as YAML that loads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
-
-
-def load_config(source: str | Path, overrides: Sequence[str] = ()) -> CampaignConfig:
-    """Read a campaign from a YAML file and apply ``a.b=c`` overrides.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, a key is unknown, or a value does not fit.
-    """
-    return build_config(read_yaml(Path(source)), overrides, origin=str(source))
-
-
-def build_config(data: dict[str, Any], overrides: Sequence[str] = (), origin: str = "configuration") -> CampaignConfig:
-    """Validate a mapping after applying ``a.b=c`` overrides (see :func:`load_config`)."""
-    for override in overrides:
-        data = apply_override(data, override)
-    try:
-        return CampaignConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(explain(error, origin)) from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping, with our own error for whatever is wrong with the file."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
-    return data
-
-
-def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
-    """Return a copy of ``data`` with one ``a.b.0.c=value`` applied; the value is parsed as YAML."""
-    path, separator, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not separator or not all(keys):
-        raise ConfigError(f"--set {override}: expected KEY=VALUE, e.g. --set learning.sigma=0.05")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
-    result: dict[str, Any] = _assign(data, keys, value, override)
-    return result
-
-
-def _assign(node: Any, keys: list[str], value: Any, override: str) -> Any:
-    """Copy ``node`` with the value at the end of ``keys`` replaced."""
-    if not keys:
-        return value
-    key, rest = keys[0], keys[1:]
-    if isinstance(node, list):
-        if not key.isdigit() or int(key) >= len(node):
-            raise ConfigError(f"--set {override}: '{key}' is not an index of a list of {len(node)}")
-        items = list(node)
-        items[int(key)] = _assign(items[int(key)], rest, value, override)
-        return items
-    if node is not None and not isinstance(node, dict):
-        raise ConfigError(f"--set {override}: '{key}' cannot be set inside the value {node!r}")
-    node = node or {}
-    return {**node, key: _assign(node.get(key), rest, value, override)}
-
-
-def explain(error: ValidationError, origin: str) -> str:
-    """One line per fault: where, what was given, what is expected, and the nearest known key."""
-    lines = []
-    faults = error.errors()
-    for fault in faults:
-        if any(_lies_below(other["loc"], fault["loc"]) for other in faults):
-            continue  # a container's complaint that only follows from a fault inside it
-        where = ".".join(str(part) for part in fault["loc"]) or "(top level)"
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{where}'{_suggest(fault['loc'])}")
-        elif fault["type"] == "missing":
-            lines.append(f"'{where}' is required")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(fault["input"], dict | list) else f" (given: {fault['input']!r})"
-            lines.append(f"'{where}': {message}{given}")
-    return f"{origin}: " + "; ".join(lines)
-
-
-def _lies_below(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
-
-
-def _suggest(location: tuple[int | str, ...]) -> str:
-    """Name the closest known key beside a misspelt one."""
-    model: Any = CampaignConfig
-    for part in location[:-1]:
-        if isinstance(part, int):
-            model = ObjectiveConfig
-        elif part in model.model_fields and part != "objectives":
-            model = model.model_fields[part].annotation
-    known = [field.alias or name for name, field in model.model_fields.items()]
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"

@@ -62,18 +62,21 @@ def _rewards(scored: Sequence[Candidate]) -> dict[str, float | None]:
 def _screening(config: ScreeningConfig, candidates: Sequence[Candidate]) -> dict[str, float | None]:
     """Shares along the funnel.
 
-    ``sun`` estimates the share of all samples that are valid, stable, unique and novel: the validity of all times the
-    share of survivors among the valid ones whose screening was carried through. None unless all of it is switched on.
+    ``admitted`` are valid and satisfy the constraints. ``sun`` estimates the share of all samples that are admitted,
+    stable, unique and novel: that of the admitted times the share of survivors among those whose screening was carried
+    through. None unless all of it is switched on.
     """
     counts = funnel(candidates)
     validity = counts["valid"] / counts["sampled"] if candidates else None
-    judged = counts["valid"] - sum(c.fate is Fate.GENERATED for c in candidates)
+    admitted = counts["valid"] - sum(c.fate is Fate.EXCLUDED for c in candidates)
+    judged = admitted - sum(c.fate is Fate.GENERATED for c in candidates)
     complete = config.enabled and config.stability and config.uniqueness and config.novelty
     share = counts["novel"] / judged if judged else 0.0
     above = [c.e_above_hull for c in candidates if c.e_above_hull is not None]
     return {
         "validity": validity,
-        "sun": validity * share if complete and validity is not None else None,
+        "admitted": admitted / len(candidates) if candidates else None,
+        "sun": admitted / len(candidates) * share if complete and candidates else None,
         "e_above_hull_median": statistics.median(above) if above else None,
         "rmsd_mean": _mean(c.rmsd for c in candidates if c.rmsd is not None),
         "relax_steps_mean": _mean(c.relax_steps for c in candidates if c.relax_steps is not None),

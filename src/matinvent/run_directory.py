@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
-from matinvent.config import CampaignConfig, build_config
+from matinvent.config import CampaignConfig
+from matinvent.config_files import build_config
 from matinvent.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:

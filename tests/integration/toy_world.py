@@ -10,7 +10,8 @@ import ase.db
 import torch
 
 from matinvent.campaign import Campaign
-from matinvent.config import CampaignConfig, build_config
+from matinvent.config import CampaignConfig
+from matinvent.config_files import build_config
 from matinvent.reporting.events import IterationReport
 from matinvent.reporting.sinks import CsvSink
 from matinvent.run_directory import RunDirectory

@@ -16,10 +16,8 @@ from matinvent.config import (
     LearningConfig,
     ObjectiveConfig,
     StopConfig,
-    apply_override,
-    build_config,
-    load_config,
 )
+from matinvent.config_files import apply_override, build_config, load_config
 from matinvent.errors import ConfigError
 
 MINIMAL = {"name": "test", "objectives": [{"property": "density", "kind": "maximize", "lo": 0, "hi": 20}]}

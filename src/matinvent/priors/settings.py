@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matinvent.config import read_yaml
+from matinvent.config_files import read_yaml
 from matinvent.errors import ConfigError
 from matinvent.generators.diffcsp.network import NetworkConfig
 

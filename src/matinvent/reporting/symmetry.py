@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matinvent.screening.symmetry import SYMPREC, find_symmetry
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-#: Relaxation to finite forces leaves atoms slightly off their sites; tighter tolerances would read P1.
-SYMPREC = 0.1
 
 
 def space_group(structure: Structure, symprec: float = SYMPREC) -> str:
@@ -18,11 +17,5 @@ def space_group(structure: Structure, symprec: float = SYMPREC) -> str:
         structure: an ordered crystal.
         symprec: distance within which atoms count as equivalent (A).
     """
-    import moyopy
-    from moyopy.interface import MoyoAdapter
-
-    try:
-        number = moyopy.MoyoDataset(MoyoAdapter.from_structure(structure), symprec=symprec).number
-    except (ValueError, OverflowError):  # degenerate crystals, or dummy species, have no meaningful symmetry
-        return ""
-    return f"{moyopy.SpaceGroupType(number).hm_short.replace(' ', '')} ({number})"
+    found = find_symmetry(structure, symprec)
+    return "" if found is None else f"{found.symbol} ({found.number})"

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate, Fate
+from matinvent.config import ConstraintsConfig
 from matinvent.errors import Failure
+from matinvent.screening.constraints import Constraints
 from matinvent.screening.matching import Catalogue, Matcher
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.pooled_relaxer import potential_name
@@ -31,6 +33,7 @@ class Screener:
 
     Args:
         config: what is asked of a crystal.
+        constraints: what it must be made of and look like; None: anything.
         relaxer: replaces the relaxer that the configuration names (the screener closes it).
         reference: replaces the reference set that the configuration names.
 
@@ -42,11 +45,13 @@ class Screener:
     def __init__(
         self,
         config: ScreeningConfig,
+        constraints: Constraints | None = None,
         *,
         relaxer: Relaxer | None = None,
         reference: ReferenceSet | None = None,
     ) -> None:
         self._config = config
+        self._constraints = constraints or Constraints(ConstraintsConfig())
         self.matcher = Matcher.of(config)
         self._seen = Catalogue(self.matcher)
         self._needs_energy = config.enabled and (config.relaxation.enabled or config.stability)
@@ -62,7 +67,7 @@ class Screener:
     def screen(self, candidates: Sequence[Candidate], wanted: int, progress: Progress | None = None) -> list[Candidate]:
         """Give candidates their fates and return the survivors, in the given order.
 
-        Validity is checked for all. The rest of the screening goes through the valid ones in order,
+        Validity and constraints are checked for all. The rest of the screening goes through the valid ones in order,
         a chunk at a time, and stops once ``wanted`` survivors are found (unless ``exhaustive``);
         whoever was not reached keeps the fate ``GENERATED``. The last chunk may yield more
         survivors than wanted. Uniqueness is within this call, or within all calls (``unique_within: campaign``).
@@ -72,7 +77,7 @@ class Screener:
             wanted: survivors needed.
             progress: called with the finished share in (0, 1].
         """
-        waiting = [candidate for candidate in candidates if self._is_valid(candidate)]
+        waiting = [candidate for candidate in candidates if self._is_valid(candidate) and self._is_wanted(candidate)]
         if not self._config.enabled:
             survivors = [_survive(candidate) for candidate in waiting]
         else:
@@ -117,6 +122,13 @@ class Screener:
             candidate.reject(Fate.INVALID, str(failure))
         return failure is None
 
+    def _is_wanted(self, candidate: Candidate) -> bool:
+        assert candidate.structure is not None
+        failure = self._constraints.check(candidate.structure)
+        if failure is not None:
+            candidate.reject(Fate.EXCLUDED, str(failure))
+        return failure is None
+
     def _relax(self, chunk: list[Candidate], progress: Progress | None) -> list[Candidate]:
         """Fill in energies and relaxed crystals; returns the candidates that came through."""
         if not self._needs_energy or self._relaxer is None:
@@ -151,7 +163,11 @@ class Screener:
         defect = check_geometry(Crystal.from_structure(outcome.structure), self._config.validity)
         if defect is not None:
             candidate.reject(Fate.RELAX_FAILED, f"after relaxation: {defect}")
-        return defect is None
+            return False
+        changed = self._constraints.check_symmetry(outcome.structure)
+        if changed is not None:
+            candidate.reject(Fate.EXCLUDED, f"after relaxation: {changed}")
+        return changed is None
 
     def _passes(self, candidate: Candidate, seen: Catalogue) -> bool:
         """Whether a relaxed crystal is stable, unique and novel."""

@@ -71,15 +71,20 @@ def _primitive_edge(crystal: Crystal) -> float:
     return float(max(Lattice(primitive.basis).get_niggli_reduced_lattice().abc))
 
 
-def check_charges(composition: Composition) -> Failure | None:
-    """A Failure ``smact`` when no oxidation states balance (SMACT), else None."""
+def check_charges(composition: Composition, alloys: bool = True) -> Failure | None:
+    """A Failure ``smact`` when no oxidation states balance (SMACT), else None.
+
+    Args:
+        composition: elements and their numbers.
+        alloys: let mixtures of metals pass without looking at their charges.
+    """
     from smact.screening import smact_validity
 
     formula = composition.reduced_formula
     if len(composition) > _MOST_ELEMENTS:
         return Failure("smact", f"{formula} has more than {_MOST_ELEMENTS} elements")
     try:
-        balanced = bool(smact_validity(composition.element_composition))
+        balanced = bool(smact_validity(composition.element_composition, include_alloys=alloys))
     except (KeyError, NameError, ValueError, TypeError) as error:  # how SMACT says that it lacks data
         return Failure("smact", f"no oxidation states are known for {formula} ({type(error).__name__})")
     return None if balanced else Failure("smact", f"no oxidation states balance the charges of {formula}")

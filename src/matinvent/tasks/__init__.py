@@ -15,7 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from matinvent.config import CampaignConfig, build_config, read_yaml
+from matinvent.config import CampaignConfig
+from matinvent.config_files import build_config, read_yaml
 from matinvent.errors import ConfigError
 
 _SUFFIXES = (".yaml", ".yml")
