@@ -365,7 +365,7 @@ def data_features(folder: Path, limit: int, held_out: int) -> tuple[Features, Fe
 
 def systems(crystals: Features) -> list[str]:
     """Crystal system of each crystal; empty where undetermined."""
-    from matinvent.generators.diffcsp.lattice import crystal_system_of
+    from matinvent.screening.symmetry import crystal_system_of
 
     return [crystal_system_of(group) if group else "" for group in crystals.groups]
 
@@ -413,7 +413,7 @@ def draw_distributions(data: Features, samples: dict[str, Features], target: Pat
     import moyopy
     from matplotlib import pyplot as plt
 
-    from matinvent.generators.diffcsp.lattice import CRYSTAL_SYSTEMS
+    from matinvent.screening.symmetry import CRYSTAL_SYSTEMS
 
     figure, axes = plt.subplot_mosaic("EEEE;GGGG;ADNS", figsize=(12, 9), layout="constrained")
 

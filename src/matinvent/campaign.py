@@ -56,7 +56,7 @@ class Campaign:
         self.properties = PropertyService(requests, config.evaluation, cache)
         self.rewards = RewardModel(config.objectives, config.aggregation)
         self.screener = Screener(config.screening, Constraints(config.constraints))
-        agent = load_generator(config.generator.prior, config.generator)
+        agent = load_generator(config.generator.prior, config.generator.within(config.constraints))
         self._prior_identity = weights_identity(agent.state_dict())
         self.learner = Learner(agent, agent.clone(), config.learning)
         self.replay = ReplayBuffer(config.replay)
@@ -330,6 +330,6 @@ def load_agent(directory: Path) -> Generator:
     saved = run.load()
     if saved is None:
         raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
-    agent = load_generator(config.generator.prior, config.generator)
+    agent = load_generator(config.generator.prior, config.generator.within(config.constraints))
     agent.load_state_dict(saved[1]["agent"])
     return agent

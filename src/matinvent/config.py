@@ -53,6 +53,14 @@ class TemplateConfig(CrystalKind):
     max_orbits: Count | None = Field(None, description="Most occupied orbits (inequivalent sites).")
 
 
+class ElementsConfig(Section):
+    """Elements of crystals: symbols, or groups of them (see elements.py) such as ``radioactive`` or ``rare_earth``."""
+
+    allowed: tuple[str, ...] = Field((), description="Elements that may occur; empty: all.")
+    required: tuple[str, ...] = Field((), description="Elements that must occur; of a group, any of it.")
+    forbidden: tuple[str, ...] = Field((), description="Elements that must not occur.")
+
+
 class TiltSection(Section):
     """Learning the distribution of symmetry templates, too (see generators/diffcsp/tilt.py)."""
 
@@ -83,9 +91,19 @@ class GeneratorConfig(Section):
     )
     batch_size: Count = Field(64, description="Crystals denoised at once.")
     templates: TemplateConfig = TemplateConfig()
+    elements: ElementsConfig = ElementsConfig()
     tilt: TiltSection = TiltSection()
     bfloat16: bool | None = Field(None, description="Sample with products in bfloat16; null: as the prior's card says.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def within(self, constraints: ConstraintsConfig) -> GeneratorConfig:
+        """The same, but what is left open is set so that proposals satisfy a campaign's constraints."""
+
+        def filled(own: Section) -> Section:
+            empty = {name: getattr(constraints, name, None) for name, value in own if value in (None, ())}
+            return own.model_copy(update={name: value for name, value in empty.items() if value is not None})
+
+        return self.model_copy(update={"templates": filled(self.templates), "elements": filled(self.elements)})
 
 
 class ValidityConfig(Section):
@@ -208,16 +226,12 @@ class ObjectiveConfig(Section):
         return self
 
 
-class ConstraintsConfig(CrystalKind):
+class ConstraintsConfig(ElementsConfig, CrystalKind):
     """What a crystal must be, whatever its properties; checked before anything is computed.
 
-    Elements are symbols or groups of them (see screening/constraints.py), such as ``radioactive`` or ``rare_earth``.
-    Space groups and crystal systems are those before and after relaxation.
+    Space groups and crystal systems are those before and after relaxation. The shipped generator proposes accordingly.
     """
 
-    allowed: tuple[str, ...] = Field((), description="Elements that may occur; empty: all.")
-    required: tuple[str, ...] = Field((), description="Elements that must occur; of a group, any of it.")
-    forbidden: tuple[str, ...] = Field((), description="Elements that must not occur.")
     charge_balanced: bool = Field(
         False, description="Common oxidation states must balance, also where SMACT sees an alloy."
     )

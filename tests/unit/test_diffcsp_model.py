@@ -11,10 +11,12 @@ from pymatgen.core import Composition, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from tests.unit.test_diffcsp_template import CRYSTALS
 
+from matinvent.config import ConstraintsConfig, ElementsConfig, GeneratorConfig
 from matinvent.errors import CheckpointError, ConfigError, Failure
 from matinvent.generators.diffcsp.checkpoint import load_model, save_model
 from matinvent.generators.diffcsp.critic import StabilityCritic
 from matinvent.generators.diffcsp.crystal import collate, encode_structure
+from matinvent.generators.diffcsp.elements import ElementRules
 from matinvent.generators.diffcsp.library import TemplateFilter, TemplateLibrary
 from matinvent.generators.diffcsp.model import DiffCSP, NoisyBatch
 from matinvent.generators.diffcsp.network import MASKED, NetworkConfig
@@ -22,6 +24,7 @@ from matinvent.generators.diffcsp.noise import ScoreScale, sigma, signal, signal
 from matinvent.generators.diffcsp.sampler import SamplerConfig, choose
 from matinvent.generators.diffcsp.seen import SeenFormulas
 from matinvent.generators.diffcsp.template import operations
+from matinvent.screening.constraints import Constraints
 
 SMALL = NetworkConfig(hidden=32, edge=16, layers=2, frequencies=4, radial=6)
 
@@ -187,6 +190,45 @@ def test_samples_have_the_number_of_elements_that_was_drawn(model):
     plans = drawn.library.draw(24, torch.Generator().manual_seed(5))
     for structure, plan in zip(drawn.sample(24, torch.Generator().manual_seed(5)), plans, strict=True):
         assert isinstance(structure, Failure) or len(structure.composition) == plan.n_elements
+
+
+@pytest.mark.parametrize(
+    ("settings", "smallest"),
+    [
+        ({"allowed": ("Na", "K", "Cl", "O", "Ti")}, 1),
+        ({"forbidden": ("rare_earth", "radioactive", "transition_metal")}, 1),
+        ({"required": ("Fe", "chalcogen")}, 2),
+        ({"allowed": ("Fe", "Co", "N"), "required": ("Fe",)}, 1),
+    ],
+)
+def test_elements_can_be_chosen(model, settings, smallest):
+    config = ElementsConfig(**settings)
+    rules = ElementRules.of(config)
+    templates = TemplateFilter(min_elements=max(smallest, rules.fewest), max_elements=rules.most)
+    drawn = model.clone()
+    drawn.sampler = SamplerConfig(steps=4, elements=rules, templates=templates)
+    plans = drawn.library.draw(24, torch.Generator().manual_seed(5), templates)
+    crystals = list(zip(drawn.sample(24, torch.Generator().manual_seed(5)), plans, strict=True))
+    built = [(structure, plan) for structure, plan in crystals if not isinstance(structure, Failure)]
+    assert len(built) > 6
+    check = Constraints(ConstraintsConfig.model_validate(settings))
+    for structure, plan in built:
+        assert check.check(structure) is None
+        assert len(structure.composition) == plan.n_elements
+
+
+def test_a_campaign_proposes_within_its_constraints():
+    constraints = ConstraintsConfig(forbidden=("Pb",), max_atoms=6, space_groups=(225,))
+    own = GeneratorConfig.model_validate({"templates": {"max_atoms": 4}})
+    narrowed = own.within(constraints)
+    assert (narrowed.elements.forbidden, narrowed.elements.allowed) == (("Pb",), ())
+    assert (narrowed.templates.max_atoms, narrowed.templates.space_groups) == (4, (225,))
+    assert GeneratorConfig().within(ConstraintsConfig()) == GeneratorConfig()
+
+
+def test_elements_that_leave_nothing_are_refused():
+    with pytest.raises(ConfigError, match="no crystal satisfies"):
+        ElementRules.of(ElementsConfig(allowed=("Fe",), required=("halogen",)))
 
 
 def test_space_group_crystal_system_and_elements_can_be_chosen(model):

@@ -8,8 +8,9 @@ from tests.unit.screening_world import displaced, rocksalt
 
 from matinvent.candidate import Candidate, Fate
 from matinvent.config import ConstraintsConfig, ScreeningConfig
+from matinvent.elements import element_groups
 from matinvent.errors import ConfigError, Failure
-from matinvent.screening.constraints import Constraints, element_groups
+from matinvent.screening.constraints import Constraints
 from matinvent.screening.relaxation import Relaxation
 from matinvent.screening.screen import Screener
 

@@ -72,6 +72,7 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     import torch
 
     from matinvent.generators.diffcsp.checkpoint import load_model
+    from matinvent.generators.diffcsp.elements import ElementRules
     from matinvent.generators.diffcsp.library import TemplateFilter
     from matinvent.generators.diffcsp.tilt import TiltConfig
 
@@ -80,7 +81,13 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
         raise ConfigError("generator.device: 'cuda' was asked for, but torch sees no GPU; use 'auto' or 'cpu'")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     model = load_model(path, device)
+    elements = ElementRules.of(config.elements)
     templates = TemplateFilter(**config.templates.model_dump())
+    templates = replace(
+        templates,
+        min_elements=max(templates.min_elements or 1, elements.fewest),
+        max_elements=min(templates.max_elements or elements.most, elements.most),
+    )
     model.library.weights(templates)  # refuses what no template has, before the start
     chosen = {name: getattr(config, name) for name in ("steps", "guidance", "candidates", "bfloat16")}
     model.sampler = replace(
@@ -88,6 +95,7 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
         corrector_steps=config.corrector_steps,
         batch_size=config.batch_size,
         templates=templates,
+        elements=elements,
         **{name: value for name, value in chosen.items() if value is not None},
     )
     model.tilt_config = TiltConfig(**config.tilt.model_dump())

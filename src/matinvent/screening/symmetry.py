@@ -11,11 +11,21 @@ if TYPE_CHECKING:
 #: Relaxation to finite forces leaves atoms slightly off their sites; tighter tolerances (A) would read P1.
 SYMPREC = 0.1
 
-#: Last space-group number of each crystal system.
-_SYSTEMS = (
-    (2, "triclinic"), (15, "monoclinic"), (74, "orthorhombic"), (142, "tetragonal"), (167, "trigonal"),
-    (194, "hexagonal"), (230, "cubic"),
-)  # fmt: skip
+#: Crystal systems and their last space group.
+CRYSTAL_SYSTEMS = {
+    "triclinic": 2,
+    "monoclinic": 15,
+    "orthorhombic": 74,
+    "tetragonal": 142,
+    "trigonal": 167,
+    "hexagonal": 194,
+    "cubic": 230,
+}
+
+
+def crystal_system_of(space_group: int) -> str:
+    """Crystal system of an international space-group number."""
+    return next(name for name, last in CRYSTAL_SYSTEMS.items() if space_group <= last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Symmetry:
     @property
     def crystal_system(self) -> str:
         """From ``triclinic`` to ``cubic``."""
-        return next(name for last, name in _SYSTEMS if self.number <= last)
+        return crystal_system_of(self.number)
 
 
 def find_symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | None:

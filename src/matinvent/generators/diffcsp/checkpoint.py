@@ -23,6 +23,8 @@ from matinvent.generators.diffcsp.seen import SeenFormulas
 FORMAT = "matinvent-diffcsp-2"
 _LIBRARY = "library."
 _SEEN = "seen"
+#: Settings of the sampler that belong to a campaign, not to a model.
+_CHOSEN = frozenset(("templates", "elements"))
 
 
 def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = None) -> None:
@@ -38,7 +40,7 @@ def save_model(model: DiffCSP, path: Path, notes: Mapping[str, str] | None = Non
         "max_atoms": str(model.max_atoms),
         "network": json.dumps(asdict(model.denoiser.config)),
         "critic": json.dumps(asdict(model.critic.config) if model.critic else None),
-        "sampler": json.dumps({name: value for name, value in vars(model.sampler).items() if name != "templates"}),
+        "sampler": json.dumps({name: value for name, value in vars(model.sampler).items() if name not in _CHOSEN}),
         **(notes or {}),
     }
     temporary = path.with_name(path.name + ".part")

@@ -20,16 +20,6 @@ N_COORDS = 6
 _FAMILY_LAST = (2, 15, 74, 142, 194, 230)
 FAMILIES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "hexagonal", "cubic")
 HEXAGONAL = FAMILIES.index("hexagonal")
-#: Crystal systems and their last space group.
-CRYSTAL_SYSTEMS = {
-    "triclinic": 2,
-    "monoclinic": 15,
-    "orthorhombic": 74,
-    "tetragonal": 142,
-    "trigonal": 167,
-    "hexagonal": 194,
-    "cubic": 230,
-}
 
 #: Free coordinates (xy, xz, yz, a-b stretch, ab-c stretch, volume) of each family.
 FREE = np.array(
@@ -46,11 +36,6 @@ FREE = np.array(
 
 #: S_xy of an ideal hexagonal cell: G = a^2 [[1, -1/2], [-1/2, 1]] has eigenvalues a^2/2 and 3a^2/2.
 HEXAGONAL_SHEAR = -math.log(3.0) / 4.0
-
-
-def crystal_system_of(space_group: int) -> str:
-    """Crystal system of an international space-group number."""
-    return next(name for name, last in CRYSTAL_SYSTEMS.items() if space_group <= last)
 
 
 def family_of(space_group: int) -> int:

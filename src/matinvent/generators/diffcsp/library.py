@@ -15,8 +15,8 @@ import torch
 
 from matinvent.errors import ConfigError
 from matinvent.generators.diffcsp.crystal import Crystal
-from matinvent.generators.diffcsp.lattice import crystal_system_of
 from matinvent.generators.diffcsp.template import NO_GROUP, SymmetryTemplate, build_template, free_template
+from matinvent.screening.symmetry import crystal_system_of
 
 #: Stored anchors are exact but for single precision; a generic position may lie close to a special one.
 _EXACT = 1e-3
@@ -31,7 +31,7 @@ class TemplateFilter:
         min_elements, max_elements: bounds on the number of distinct elements.
         max_orbits: most occupied orbits.
         space_groups: international numbers.
-        crystal_systems: names as in :data:`lattice.CRYSTAL_SYSTEMS`.
+        crystal_systems: names as in :data:`~matinvent.screening.symmetry.CRYSTAL_SYSTEMS`.
     """
 
     min_atoms: int | None = None

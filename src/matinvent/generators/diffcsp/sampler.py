@@ -18,6 +18,7 @@ from torch import nn
 from matinvent.config import ValidityConfig
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import MAX_Z, Crystal, CrystalBatch, collate, decode_structure
+from matinvent.generators.diffcsp.elements import ElementRules
 from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
 from matinvent.generators.diffcsp.library import Blueprint, TemplateFilter
 from matinvent.generators.diffcsp.network import MASKED, supports_bfloat16
@@ -52,6 +53,7 @@ class SamplerConfig:
         bfloat16: matrix products of the denoiser in bfloat16 where the processor has it; two thirds of the time.
         candidates: crystals drawn for each one asked for, of one template; the best is kept (:func:`choose`).
         templates: which symmetry templates to draw; all of the library by default.
+        elements: which elements crystals may and must have.
     """
 
     steps: int = 50
@@ -63,6 +65,7 @@ class SamplerConfig:
     bfloat16: bool = False
     candidates: int = 1
     templates: TemplateFilter = field(default_factory=TemplateFilter)
+    elements: ElementRules = field(default_factory=ElementRules)
 
 
 @dataclass(eq=False)
@@ -189,7 +192,8 @@ def _denoise_step(
     noise = (sigma(after) / sigma(now))[:, None, None] * drop.sqrt() * _randn(state.parameters, rng)
     score = prediction.score * model.score_scale(now)[:, None, None]
     state.parameters = (state.parameters + (drop * score + noise) * batch.orbit_free) % 1.0
-    state.species = _unmask(batch, state.species, prediction.logits, ((now - after) / now)[:, None], rng)
+    share = ((now - after) / now)[:, None]
+    state.species = _unmask(batch, state.species, prediction.logits, share, config.elements, rng)
 
 
 def _lattice_posterior(
@@ -205,12 +209,18 @@ def _lattice_posterior(
 
 
 def _unmask(
-    batch: CrystalBatch, species: torch.Tensor, logits: torch.Tensor, share: torch.Tensor, rng: torch.Generator
+    batch: CrystalBatch,
+    species: torch.Tensor,
+    logits: torch.Tensor,
+    share: torch.Tensor,
+    elements: ElementRules,
+    rng: torch.Generator,
 ) -> torch.Tensor:
     """Reveal each masked orbit with probability ``share``, its element drawn from the logits.
 
     Elements are drawn orbit after orbit among those that still let the crystal end with its number of
-    distinct elements: no new one once all are there, only new ones when every masked orbit must add one.
+    distinct elements, no new one once all are there, only new ones when every masked orbit must add one; and
+    among those that the rules of ``elements`` leave.
     """
     species = species.clone()
     hidden = (species == MASKED) & (batch.orbit_mask > 0)
@@ -220,7 +230,7 @@ def _unmask(
     for orbit in reveal.any(0).nonzero().flatten().tolist():
         missing = (batch.n_elements - used.sum(1))[:, None]
         left = hidden.sum(1, keepdim=True)
-        forbidden = torch.where(missing <= 0, ~used, used & (missing >= left))
+        forbidden = torch.where(missing <= 0, ~used, used & (missing >= left)) | elements.forbidden(used, missing)
         drawn = _categorical(logits[:, orbit].masked_fill(forbidden, -torch.inf), rng)
         chosen = reveal[:, orbit]
         species[:, orbit] = torch.where(chosen, drawn, species[:, orbit])
