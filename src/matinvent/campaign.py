@@ -64,6 +64,7 @@ class Campaign:
         self.ledger = Ledger(directory.ledger_file)
         self.iteration = 0
         self.evaluations = 0
+        self.hits = 0
         self.best: Candidate | None = None
         self.stopped = ""
         self._notes: list[str] = []
@@ -170,7 +171,7 @@ class Campaign:
             candidate.reject(Fate.EVAL_FAILED, str(score))
             return
         candidate.fate, candidate.reason = Fate.SCORED, ""
-        candidate.scores, candidate.reward = score.scores, score.reward
+        candidate.scores, candidate.reward, candidate.hit = score.scores, score.reward, score.hit
         candidate.credit = self.diversity.credit(candidate.composition, score.reward)
 
     def learn(self, scored: list[Candidate], progress: Progress) -> LearningReport | None:
@@ -209,6 +210,7 @@ class Campaign:
             lesson = self._lesson(candidate)
             if candidate.fate is Fate.SCORED and lesson is not None and candidate.reward is not None:
                 self.replay.add(lesson, candidate.composition, candidate.reward)
+                self.hits += candidate.hit is True
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
         self.replay.prune(self.diversity)
@@ -239,12 +241,15 @@ class Campaign:
             return f"mean reward reached {stop.mean_reward:g}"
         if stop.max_evaluations is not None and self.evaluations >= stop.max_evaluations:
             return f"{self.evaluations} evaluations spent"
+        if stop.hits is not None and self.hits >= stop.hits:
+            return f"{self.hits} hits found"
         return ""
 
     def _save(self) -> None:
         memory = {
             "prior": self._prior_identity,
             "evaluations": self.evaluations,
+            "hits": self.hits,
             "stopped": self.stopped,
             "replay": self.replay.state_dict(),
             "diversity": self.diversity.state_dict(),
@@ -270,6 +275,7 @@ class Campaign:
                 )
             self.learner.load_state_dict(weights)
             self.evaluations = int(memory["evaluations"])
+            self.hits = int(memory["hits"])
             self.stopped = str(memory["stopped"])
             self.replay.load_state_dict(memory["replay"])
             self.diversity.load_state_dict(memory["diversity"])
@@ -290,6 +296,7 @@ class Campaign:
             directory=self.directory.path,
             iterations=self.iteration,
             evaluations=self.evaluations,
+            hits=self.hits,
             stopped=stopped,
             best=tuple(c for c in self.ledger.best(self.config.logging.best) if c.reward),
             goal=self.config.goal,

@@ -58,6 +58,7 @@ class Candidate:
         converged: whether the relaxation met its force criterion.
         given_up: whether the relaxation was ended early because the crystal cannot become stable; its energy
             is then an upper bound.
+        hit: whether the properties meet every objective; None unless SCORED.
         source: where a user's crystal comes from (a file); empty for a generated one.
         properties: property name -> value in the property's unit.
         scores: objective name -> desirability in [0, 1].
@@ -83,6 +84,7 @@ class Candidate:
     scores: dict[str, float] = field(default_factory=dict)
     reward: float | None = None
     credit: float | None = None
+    hit: bool | None = None
     source: str = ""
 
     @classmethod

@@ -199,6 +199,11 @@ class ObjectiveConfig(Section):
     role: Literal["objective", "penalty"] = Field(
         "objective", description="A penalty is not aggregated with the objectives: its score multiplies the reward."
     )
+    hit: tuple[Finite | None, Finite | None] | None = Field(
+        None,
+        description="Smallest and largest value (null: no bound) with which a crystal counts as a hit; null: a score "
+        "of at least 0.9.",
+    )
     weight: Positive = 1.0
     confidence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0,
@@ -221,8 +226,10 @@ class ObjectiveConfig(Section):
             raise ValueError("'target' must be given exactly when kind is 'target'")
         if (self.kind == "range") != (self.range is not None):
             raise ValueError("'range' must be given exactly when kind is 'range'")
-        if self.range is not None and self.range[0] > self.range[1]:
-            raise ValueError(f"range: {self.range[0]} must not exceed {self.range[1]}")
+        for name in ("range", "hit"):
+            low, high = getattr(self, name) or (None, None)
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"{name}: {low} must not exceed {high}")
         return self
 
 
@@ -307,6 +314,7 @@ class StopConfig(Section):
 
     mean_reward: Fraction | None = Field(None, description="Stop once the mean reward of an iteration reaches this.")
     max_evaluations: Count | None = Field(None, description="Stop once this many evaluations are spent.")
+    hits: Count | None = Field(None, description="Stop once this many crystals meet all objectives (see their `hit`).")
 
 
 class LoggingConfig(Section):

@@ -56,6 +56,7 @@ def _rewards(scored: Sequence[Candidate]) -> dict[str, float | None]:
         "reward_mean": _mean(rewards),
         "reward_max": max(rewards, default=None),
         "credit_mean": _mean(c.credit for c in scored if c.credit is not None),
+        "hits": sum(c.hit is True for c in scored),
     }
 
 

@@ -132,6 +132,19 @@ def test_a_stop_rule_that_was_met_stays_met_after_a_resume(tmp_path):
     assert summary.stopped == "48 evaluations spent"
 
 
+def test_hits_are_counted_across_sessions_and_end_a_campaign(tmp_path):
+    campaign, reports = run_toy(tmp_path / "run", "objectives.0.hit=[17,19]", "stop.hits=10")
+    counted = [int(report.metrics["hits"] or 0) for report in reports]
+    assert campaign.hits == sum(counted) >= 10 > sum(counted[:-1])
+    assert campaign.stopped == f"{campaign.hits} hits found"
+    recorded = [c for c in campaign.ledger.candidates() if c.hit]
+    assert len(recorded) == campaign.hits
+    assert all(17 <= c.properties["density"] <= 19 for c in recorded)
+    again = Campaign.resume(tmp_path / "run")
+    assert again.hits == campaign.hits
+    again.close()
+
+
 def test_two_processes_never_share_a_run_directory(tmp_path):
     campaign = Campaign.start(toy_config(), tmp_path / "run")
     with pytest.raises(CheckpointError, match="another process"):

@@ -101,7 +101,7 @@ def test_a_single_objective_is_its_own_reward(kind):
 def test_weights_that_do_not_sum_to_one_keep_the_reward_in_bounds():
     # Known fault of the released code: weights 1 and 1 give a reward of 2, and the divergence changes sign.
     model = RewardModel([objective("a"), objective("b")], "weighted_mean")
-    assert model.score({"a": 1.0, "b": 1.0}) == Score(1.0, {"a": 1.0, "b": 1.0})
+    assert model.score({"a": 1.0, "b": 1.0}) == Score(1.0, {"a": 1.0, "b": 1.0}, hit=True)
 
 
 @pytest.mark.parametrize("aggregation", KINDS)
@@ -125,12 +125,12 @@ def test_a_failed_evaluation_stays_what_it_is():
 
 def test_properties_without_objective_do_not_matter():
     model = RewardModel([objective("a")], "weighted_mean")
-    assert model.score({"a": 0.25, "b": math.nan}) == Score(0.25, {"a": 0.25})
+    assert model.score({"a": 0.25, "b": math.nan}) == Score(0.25, {"a": 0.25}, hit=False)
 
 
 def test_scores_are_reported_per_objective():
     result = RewardModel([objective("a", 3), objective("b", 1)], "weighted_mean").score({"a": 0.5, "b": 2.0})
-    assert result == Score(pytest.approx(0.625), {"a": 0.5, "b": 1.0})
+    assert result == Score(pytest.approx(0.625), {"a": 0.5, "b": 1.0}, hit=False)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,9 @@ def test_reward_models_that_cannot_be(objectives, aggregation, message):
 def test_a_penalty_multiplies_the_reward_and_takes_no_weight():
     penalty = ObjectiveConfig(property="p", kind="minimize", lo=0, hi=1, weight=100, role="penalty")
     model = RewardModel([objective("a", 3), objective("b", 1), penalty], "weighted_mean")
-    assert model.score({"a": 0.5, "b": 0.5, "p": 0.2}) == Score(pytest.approx(0.4), {"a": 0.5, "b": 0.5, "p": 0.8})
+    assert model.score({"a": 0.5, "b": 0.5, "p": 0.2}) == Score(
+        pytest.approx(0.4), {"a": 0.5, "b": 0.5, "p": 0.8}, hit=False
+    )
     assert isinstance(model.score({"a": 0.5, "b": 0.5, "p": math.nan}), Failure)
     with pytest.raises(ConfigError, match="not a penalty"):
         RewardModel([penalty], "min")
@@ -160,6 +162,40 @@ def test_confidence_needs_and_uses_the_uncertainty():
     with pytest.raises(ConfigError, match="a comes without an uncertainty"):
         RewardModel([cautious], "min")
     model = RewardModel([cautious], "min", {"a": "a_std"})
-    assert model.score({"a": 0.9, "a_std": 0.1}) == Score(pytest.approx(0.7), {"a": pytest.approx(0.7)})
+    assert model.score({"a": 0.9, "a_std": 0.1}) == Score(pytest.approx(0.7), {"a": pytest.approx(0.7)}, hit=False)
     assert isinstance(model.score({"a": 0.9}), Failure)
     assert isinstance(model.score({"a": 0.9, "a_std": math.inf}), Failure)
+
+
+@pytest.mark.parametrize(
+    ("values", "hit"),
+    [
+        ({"gap": 3.05, "k": 40}, True),
+        ({"gap": 2.8, "k": 40}, False),
+        ({"gap": 3.05, "k": 29}, False),
+        ({"gap": 3.1, "k": 30}, True),
+    ],
+)
+def test_a_hit_meets_every_objective_but_no_penalty_counts(values, hit):
+    model = RewardModel(
+        [
+            ObjectiveConfig(property="gap", kind="target", target=3, hi=2, hit=(2.9, 3.1)),
+            ObjectiveConfig(property="k", kind="maximize", lo=10, hi=100, hit=(30, None)),
+            ObjectiveConfig(property="cost", kind="minimize", lo=0, hi=1, role="penalty"),
+        ],
+        "min",
+    )
+    score = model.score({**values, "cost": 10.0})
+    assert isinstance(score, Score)
+    assert (score.reward, score.hit) == (0.0, hit)
+
+
+def test_without_bounds_a_score_of_nine_tenths_is_a_hit():
+    model = RewardModel([objective("a")], "min")
+    hits = [model.score({"a": value}) for value in (0.85, 0.9, 1.5)]
+    assert [score.hit for score in hits if isinstance(score, Score)] == [False, True, True]
+
+
+def test_bounds_of_a_hit_have_an_order():
+    with pytest.raises(ValueError, match=r"hit: 3\.0 must not exceed 2\.0"):
+        ObjectiveConfig(property="a", kind="maximize", lo=0, hi=1, hit=(3, 2))

@@ -106,7 +106,7 @@ def _encode(candidate: Candidate) -> dict[str, Any]:
 
 
 def _decode(record: dict[str, Any]) -> Candidate:
-    values = {name: record[name] for name in _PLAIN}
+    values = {name: record[name] for name in _PLAIN if name in record}
     values["fate"] = Fate(record["fate"])
     return Candidate(structure=_structure(record["structure"]), relaxed=_structure(record["relaxed"]), **values)
 

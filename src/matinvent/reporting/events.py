@@ -50,6 +50,7 @@ class CampaignSummary:
         stopped: why it ended: ``finished``, ``interrupted``, or the stop rule that was met.
         best: best candidates by reward, one per reduced composition, best first.
         goal: the goal in words.
+        hits: crystals that passed the screening and meet every objective.
     """
 
     directory: Path
@@ -58,6 +59,7 @@ class CampaignSummary:
     stopped: str
     best: tuple[Candidate, ...] = field(default_factory=tuple)
     goal: str = ""
+    hits: int = 0
 
 
 class Callback:

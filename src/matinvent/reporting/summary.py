@@ -102,6 +102,7 @@ def final_report(summary: CampaignSummary, entries: Sequence[BestEntry], shown: 
     goal = f" Goal: {summary.goal}." if summary.goal else ""
     lines = [
         f"Spent: {summary.evaluations} evaluations in {summary.iterations} iterations ({summary.stopped}).{goal}",
+        f"Hits: {summary.hits} crystals meet all objectives.",
         f"Best crystals: {directory / FOLDER} (as #_formula.cif), {directory / TABLE}",
         f"All candidates: {directory / 'ledger.db'}   metrics: {directory / 'metrics.csv'}",
     ]

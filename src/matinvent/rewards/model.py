@@ -12,6 +12,9 @@ from matinvent.errors import ConfigError, Failure
 from matinvent.rewards.aggregation import AGGREGATIONS, normalise
 from matinvent.rewards.desirability import desirability
 
+#: Score from which an objective without bounds of its own counts as met.
+_GOOD = 0.9
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -20,10 +23,12 @@ class Score:
     Attributes:
         reward: aggregated desirability, in [0, 1].
         scores: property -> its desirability, in [0, 1].
+        hit: whether it meets every objective that is not a penalty (see ``ObjectiveConfig.hit``).
     """
 
     reward: float
     scores: dict[str, float]
+    hit: bool
 
 
 class RewardModel:
@@ -80,6 +85,7 @@ class RewardModel:
         if isinstance(values, Failure):
             return values
         scores: dict[str, float] = {}
+        hit = True
         for objective in self._objectives:
             name = objective.property
             value = _finite(values, name)
@@ -89,8 +95,16 @@ class RewardModel:
             if isinstance(spread, Failure):
                 return spread
             scores[name] = desirability(value, objective, spread)
+            hit &= objective.role == "penalty" or _meets(value, scores[name], objective)
         reward = self._aggregate([scores[name] for name in self._wanted], self._weights)
-        return Score(reward * math.prod(scores[name] for name in self._penalties), scores)
+        return Score(reward * math.prod(scores[name] for name in self._penalties), scores, hit)
+
+
+def _meets(value: float, score: float, objective: ObjectiveConfig) -> bool:
+    if objective.hit is None:
+        return score >= _GOOD
+    low, high = objective.hit
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _finite(values: Mapping[str, float], name: str) -> float | Failure:
