@@ -22,3 +22,14 @@ def test_own_property(monkeypatch):
     check_evaluator(evaluator, CRYSTALS)
     (first, *_) = evaluator.evaluate(CRYSTALS)
     assert first["volume_per_atom"] == pytest.approx(2.8**3)
+
+
+def test_the_campaigns_of_the_goals_page_are_campaigns(tmp_path):
+    text = (EXAMPLES.parent / "docs" / "goals.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in text.split("```yaml\n")[1:]]
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block if "base:" in block else f"base: density\n{block}", encoding="utf-8")
+        config = load_task(str(path))
+        assert config.objectives
+    assert len(blocks) >= 4
