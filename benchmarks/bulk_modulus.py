@@ -1,6 +1,7 @@
-"""Bulk moduli of well-known solids by CHGNet beside experiment, with and without relaxation at each volume.
+"""Bulk moduli of well-known solids by a potential beside experiment, with and without relaxation at each volume.
 
-    python benchmarks/bulk_modulus.py       # one Markdown table, about a minute on one core
+    python benchmarks/bulk_modulus.py                          # CHGNet; one Markdown table, about a minute on one core
+    python benchmarks/bulk_modulus.py --potential sevennet     # needs matinvent[sevennet]
 
 The crystals enter with their room-temperature lattice parameters; the evaluator finds the potential's minimum itself.
 Experimental moduli, GPa at room temperature: elements from Kittel, Introduction to Solid State Physics; quartz from
@@ -10,6 +11,7 @@ compounds are usual values of compilations, which differ by a few percent.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 
@@ -69,7 +71,10 @@ def value(evaluator: BulkModulus, crystal: Structure) -> float | Failure:
 
 
 def main() -> None:
-    relaxed, rigid = BulkModulus(), BulkModulus(relax=False)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--potential", default="chgnet")
+    potential = parser.parse_args().potential
+    relaxed, rigid = BulkModulus(potential), BulkModulus(potential, relax=False)
     found: list[tuple[float, float]] = []
     print("| solid | experiment | relaxed | strained only | CPU s |\n|---|---|---|---|---|")
     rigid.evaluate([Structure(Lattice.cubic(3), ["Fe"], [ORIGIN])])  # loads the potential

@@ -54,7 +54,8 @@ class Campaign:
         requests = [(objective.property, objective.params) for objective in config.objectives]
         cache = ResultCache(directory.cache_file) if config.evaluation.cache else None
         self.properties = PropertyService(requests, config.evaluation, cache)
-        self.rewards = RewardModel(config.objectives, config.aggregation)
+        spreads = {name: info.uncertainty for name, info in self.properties.properties.items() if info.uncertainty}
+        self.rewards = RewardModel(config.objectives, config.aggregation, spreads)
         self.screener = Screener(config.screening, Constraints(config.constraints))
         agent = load_generator(config.generator.prior, config.generator.within(config.constraints))
         self._prior_identity = weights_identity(agent.state_dict())

@@ -6,6 +6,7 @@ import csv
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -137,20 +138,34 @@ class Info:
     bounds: tuple[float, float] = (0, 50)
     cost: str = "instant"
     source: str = "definition"
+    needs: tuple[str, ...] = ()
+    uncertainty: str = ""
 
 
 class StandInService:
-    def __init__(self, requests, evaluation, cache):
-        self.names = [name for name, _ in requests]
+    """Every property is the first edge of the cell; small crystals have no density."""
 
-    def evaluate(self, structures, progress=None):
+    requested: ClassVar[list[tuple[str, dict]]] = []
+
+    def __init__(self, requests, evaluation, cache):
+        StandInService.requested = [(name, dict(params)) for name, params in requests]
+        self.properties = {}
+        for name, _ in requests:
+            needs = ("relaxed structure",) if name == "gap" else ()
+            self.properties[name] = Info(name, needs=needs, uncertainty="gap_std" if name == "gap" else "")
+            if name == "gap":
+                self.properties["gap_std"] = Info("gap_std")
+
+    def evaluate_each(self, structures, progress=None):
         return [self.one(structure) for structure in structures]
 
     def one(self, structure):
-        """Small crystals have no density, and a crystal without it has nothing."""
-        if "density" in self.names and structure.lattice.a < 2.5:
-            return Failure("x", "no")
-        return dict.fromkeys(self.names, structure.lattice.a)
+        values = dict.fromkeys(self.properties, structure.lattice.a)
+        if "gap_std" in values:
+            values["gap_std"] = 0.25
+        if "density" in values and structure.lattice.a < 2.5:
+            values["density"] = Failure("x", "density: no")
+        return values
 
     def close(self):
         pass
@@ -177,7 +192,7 @@ def test_properties_of_files_keep_order_and_failures(properties, crystals, tmp_p
         rows = [(r["source"].rpartition("/")[2], r["density"], r["failure"]) for r in csv.DictReader(file)]
     assert rows[0][:2] == ("bad.cif", "")
     assert rows[0][2].startswith("unreadable")
-    assert rows[1:] == [("good.cif", "2.87", ""), ("small.cif", "", "x: no")]
+    assert rows[1:] == [("good.cif", "2.87", ""), ("small.cif", "", "x: density: no")]
 
 
 def test_a_property_that_fails_leaves_the_others(properties, crystals, tmp_path):
@@ -185,7 +200,7 @@ def test_a_property_that_fails_leaves_the_others(properties, crystals, tmp_path)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         _, good, small = csv.DictReader(file)
     assert (good["hhi"], good["density"], good["cost"], good["failure"]) == ("2.87", "2.87", "2.87", "")
-    assert (small["hhi"], small["density"], small["cost"], small["failure"]) == ("2.2", "", "2.2", "x: no")
+    assert (small["hhi"], small["density"], small["cost"], small["failure"]) == ("2.2", "", "2.2", "x: density: no")
 
 
 @pytest.mark.parametrize("arguments", [["-p", "density"], ["--output", "out.csv"]])
@@ -200,3 +215,61 @@ def test_properties_of_nothing_are_refused(properties, tmp_path, capsys, argumen
 def test_properties_must_be_named(properties, crystals, capsys):
     assert invoke("properties", crystals) == 2
     assert "matinvent properties --list" in capsys.readouterr().err
+
+
+def test_uncertainties_have_columns_in_files_and_follow_their_values_on_the_terminal(
+    properties, crystals, tmp_path, capsys
+):
+    assert invoke("properties", crystals / "good.cif", "-p", "gap", "--output", "out.csv") == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["gap"], row["gap_std"]) == ("2.87", "0.25")
+    assert "gap: meant for relaxed crystals" in capsys.readouterr().err
+    assert invoke("properties", crystals / "good.cif", "-p", "gap") == 0
+    text = capsys.readouterr().out
+    assert "2.87 ± 0.25" in text
+    assert "gap_std" not in text
+    assert "failure" not in text
+
+
+def test_parameters_reach_their_property(properties, crystals):
+    arguments = ["-p", "hhi,mine.py:mine", "--param", "mine.py:mine.scale=[1, 2]", "--param", "hhi.year=2013"]
+    assert invoke("properties", crystals, *arguments) == 0
+    assert StandInService.requested == [("hhi", {"year": 2013}), ("mine.py:mine", {"scale": [1, 2]})]
+
+
+@pytest.mark.parametrize("param", ["scale=2", "hhi.scale", "density.scale=2", "hhi.scale=[1"])
+def test_parameters_of_nothing_are_refused(properties, crystals, capsys, param):
+    assert invoke("properties", crystals, "-p", "hhi", "--param", param) == 2
+    assert f"--param {param}" in capsys.readouterr().err
+
+
+def test_relaxing_comes_first_and_what_fails_there_has_no_property(properties, crystals, monkeypatch, tmp_path):
+    from matinvent.screening import relaxation
+
+    class Doubler:
+        def relax(self, structures, progress=None, **_):
+            ends = [iron(2 * structure.lattice.a) for structure in structures]
+            return [
+                Failure("exploded", "volume") if end.lattice.a < 5 else relaxation.Relaxation(end, 0, True, 1, 0, 0)
+                for end in ends
+            ]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(relaxation, "make_relaxer", lambda config, workers: Doubler())
+    assert invoke("properties", crystals, "-p", "gap", "--relax", "--output", "out.csv") == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        _, good, small = csv.DictReader(file)
+    assert good["gap"] == "5.74"
+    assert (small["gap"], small["failure"]) == ("", "exploded: volume")
+
+
+def test_all_about_one_property(capsys):
+    assert invoke("properties", "--about", "magnetic_density") == 0
+    text = capsys.readouterr().out
+    assert "muB/A^3" in text
+    assert "ferromagnet" in text
+    assert invoke("properties", "--about", "magnetic_densty") == 2
+    assert "did you mean magnetic_density" in capsys.readouterr().err

@@ -135,7 +135,7 @@ class VolumeOnly:
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, potential: object, edge: float = 3.0) -> dict[str, float] | Failure:
-    monkeypatch.setattr(elasticity, "load_chgnet", lambda: potential)
+    monkeypatch.setattr(elasticity, "load_potential", lambda name: potential)
     (result,) = BulkModulus().evaluate([Structure(Lattice.cubic(edge), ["Fe"], [[0, 0, 0]])])
     return result
 
@@ -195,7 +195,7 @@ class SoftLennardJones(LennardJones):
 
 def test_argon_s_modulus_on_paper_also_from_a_distorted_start(monkeypatch: pytest.MonkeyPatch) -> None:
     # Ashcroft and Mermin, Solid State Physics, ch. 20: B = 4 eps/sigma^3 A12 (A6/A12)^(5/2), A12 = 12.13, A6 = 14.45.
-    monkeypatch.setattr(elasticity, "load_chgnet", SoftLennardJones)
+    monkeypatch.setattr(elasticity, "load_potential", lambda name: SoftLennardJones())
     expected = 0.04 * 12.13 * (14.45 / 12.13) ** 2.5 * GPA
     perfect = Structure.from_spacegroup("Fm-3m", Lattice.cubic(1.54), ["Ar"], [[0, 0, 0]])
     assert modulus(perfect) == pytest.approx(expected, rel=0.01)

@@ -66,7 +66,7 @@ def test_shipped_properties_describe_themselves():
 
 
 def test_unknown_property_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"'densty' is unknown; did you mean density\?"):
+    with pytest.raises(ConfigError, match=r"'densty' is unknown; did you mean density( or .*)?\? Your own"):
         registry.create("densty", {})
 
 
@@ -111,6 +111,22 @@ def test_a_plugin_that_does_not_load_says_so_and_hides_no_other(plugins):
     assert "computes edge instead" in infos["wrong"].description
     assert infos["edge"].unit == "A"
     assert "density" in infos
+
+
+def edge(structure):
+    return structure.lattice.a
+
+
+def test_a_plugin_may_be_a_function(monkeypatch):
+    point = EntryPoint("edge", f"{HERE}:edge", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    assert registry.about("edge").name == "edge"
+    assert registry.create("edge", {}).properties[0].source == f"{HERE}:edge"
+
+
+def test_properties_of_one_program_come_from_one_evaluator():
+    assert registry.resolve("program:a") == registry.resolve("program:b")
+    assert registry.resolve("matgl:a") != registry.resolve("matgl:b")
 
 
 def test_missing_packages_are_reported_as_such(plugins):

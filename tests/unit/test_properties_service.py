@@ -134,8 +134,72 @@ def test_one_failed_property_fails_the_crystal_and_is_named():
     assert set(results[1]) == {"density", "hhi"}
 
 
+def test_each_property_has_its_value_or_its_own_failure():
+    running = service([("density", {}), ("hhi", {}), (SCRIPTED, {})])
+    hydrogen, lithium, iron = running.evaluate_each([crystal("H"), crystal("Li"), crystal("Fe")])
+    assert list(running.properties) == list(hydrogen) == list(lithium) == list(iron) == ["density", "hhi", SCRIPTED]
+    assert hydrogen["density"] == pytest.approx(0.062, abs=0.001)
+    assert hydrogen["hhi"] == Failure("missing-data", "hhi: no Herfindahl-Hirschman index for H")
+    assert hydrogen[SCRIPTED] == 3.0
+    assert lithium[SCRIPTED].kind == "not-finite"
+    assert iron["hhi"] == 1400
+
+
+def test_what_is_evaluated_is_described_by_the_requested_names():
+    running = service([(SCRIPTED, {}), ("hhi", {})])
+    assert {name: info.unit for name, info in running.properties.items()} == {SCRIPTED: "A", "hhi": "1"}
+
+
+class Uncertain(Scripted):
+    """An edge with a standard deviation; beryllium's is negative, neon has none at all."""
+
+    properties = (
+        PropertyInfo("edge", "A", "First cell edge.", (0.0, 100.0), "instant", "definition", uncertainty="spread"),
+        PropertyInfo("spread", "A", "Its standard deviation.", (0.0, 100.0), "instant", "definition"),
+    )
+
+    def _one(self, structure):
+        CALLS[structure.composition.reduced_formula] += 1
+        spreads = {"Be": -1.0, "Ne": Failure("unsure", "no ensemble")}
+        return {"edge": structure.lattice.a, "spread": spreads.get(structure.composition.reduced_formula, 0.5)}
+
+
+def test_an_uncertainty_comes_along_and_may_fail_alone():
+    running = service([(f"{HERE}:Uncertain", {})])
+    name = f"{HERE}:Uncertain"
+    iron, beryllium, neon = running.evaluate_each([crystal("Fe"), crystal("Be"), crystal("Ne")])
+    assert iron == {name: 3.0, "spread": 0.5}
+    assert (beryllium[name], beryllium["spread"].kind) == (3.0, "out-of-bounds")
+    assert (neon[name], neon["spread"]) == (3.0, Failure("unsure", "spread: no ensemble"))
+    assert [type(result) for result in running.evaluate([crystal("Fe"), crystal("Ne")])] == [dict, Failure]
+
+
+def test_a_result_that_is_not_whole_is_not_cached():
+    running = service([(f"{HERE}:Uncertain", {})], ResultCache(None))
+    for _ in range(2):
+        running.evaluate_each([crystal("Fe"), crystal("Ne")])
+    assert CALLS == {"Fe": 1, "Ne": 2}
+
+
+@pytest.mark.parametrize(
+    ("structure", "kind"),
+    [
+        (Structure(Lattice.cubic(3), [{"Fe": 0.5, "Co": 0.5}], [[0, 0, 0]]), "disordered"),
+        (Structure(Lattice.cubic(3), [{"Fe": 0.5}], [[0, 0, 0]]), "disordered"),
+        (Structure(Lattice.cubic(3), ["Fe"], [[math.nan, 0, 0]]), "not-finite"),
+        (Structure(Lattice.cubic(3), [], []), "empty"),
+    ],
+)
+def test_what_is_no_crystal_reaches_no_evaluator(structure, kind):
+    results = service([(SCRIPTED, {}), ("density", {})]).evaluate_each([structure, crystal("Fe")])
+    assert {value.kind for value in results[0].values()} == {kind}
+    assert results[1][SCRIPTED] == 3.0
+    assert CALLS == {"Fe": 1}
+
+
 def test_nothing_to_evaluate():
     assert service().evaluate([]) == []
+    assert service().evaluate_each([]) == []
 
 
 def test_properties_of_one_evaluator_are_computed_once():

@@ -49,7 +49,7 @@ def test_the_quick_preset_is_smaller_than_the_task():
     ("name", "preset", "said"),
     [
         ("denisty", None, r"unknown task 'denisty' \(did you mean 'density'\?\); or name a YAML file"),
-        ("zzzz", None, r"unknown task 'zzzz' \(known: bulk_modulus, density, hhi"),
+        ("zzzz", None, r"unknown task 'zzzz' \(known: band_gap, bulk_modulus, density"),
         ("density", "quik", r"unknown preset 'quik' \(did you mean 'quick'\?\)"),
         ("no/such/file.yaml", None, r"no/such/file\.yaml: no such file"),
         ("no/such/file.yml", None, "no such file"),

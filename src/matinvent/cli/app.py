@@ -15,7 +15,17 @@ import typer
 from rich.markup import escape
 
 from matinvent import __version__
-from matinvent.cli import campaigns, catalogue, crystals, doctor, evaluation, pretraining, properties, reference
+from matinvent.cli import (
+    campaigns,
+    catalogue,
+    crystals,
+    doctor,
+    evaluation,
+    predictors,
+    pretraining,
+    properties,
+    reference,
+)
 from matinvent.cli.output import error_console
 from matinvent.errors import MatInventError
 
@@ -60,6 +70,7 @@ app.command(rich_help_panel="Set-up")(catalogue.schema)
 app.command(rich_help_panel="Set-up")(doctor.doctor)
 app.command(rich_help_panel="Set-up")(pretraining.pretrain)
 app.add_typer(reference.app, name="reference", rich_help_panel="Set-up")
+app.add_typer(predictors.app, name="predictor", rich_help_panel="Set-up")
 
 
 def _show_version(wanted: bool) -> None:

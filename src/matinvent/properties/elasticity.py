@@ -1,4 +1,4 @@
-"""How a crystal resists compression, from the CHGNet potential."""
+"""How a crystal resists compression, from a potential."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 from matinvent.errors import Failure
 from matinvent.properties.equation_of_state import EquationOfState, fit_birch_murnaghan
 from matinvent.properties.evaluator import PropertyInfo, Values
-from matinvent.properties.potentials import load_chgnet
+from matinvent.properties.potentials import load_potential
 from matinvent.screening.batched_relaxer import BatchedRelaxer
-from matinvent.screening.chgnet import ChgnetEvaluator
-from matinvent.screening.potential import Evaluation, Potential
+from matinvent.screening.potential import Evaluation, Potential, energy_scale, require_package
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -41,39 +40,47 @@ class BulkModulus:
     """Bulk modulus at 0 K, from the equation of state.
 
     The crystal is relaxed at its volume, strained isotropically to seven volumes within +-3 % of its length, and
-    relaxed at each: atoms and the shape of the cell, by CHGNet. A third-order Birch-Murnaghan equation of state gives
-    volume and modulus. The input need not be the potential's minimum: when the minimum is not in the middle third
+    relaxed at each: atoms and the shape of the cell, by the potential. A third-order Birch-Murnaghan equation of state
+    gives volume and modulus. The input need not be the potential's minimum: when the minimum is not in the middle third
     of the scan, the scan is repeated once around it, or around the end toward which it lies.
 
-    Against experiment (docs/results/README.md): half of 26 solids within 11 %, most within 25 %, nearly all too soft,
-    iron and GaAs by 45 %; the order is right (rank correlation 0.98). The potential has ripples that make a modulus
-    uncertain by some 5 %, and one below about 10 GPa hardly determined.
+    CHGNet against experiment (docs/results/README.md): half of 26 solids within 11 %, most within 25 %, nearly all too
+    soft, iron and GaAs by 45 %; the order is right (rank correlation 0.98). The potential has ripples that make a
+    modulus uncertain by some 5 %, and one below about 10 GPa hardly determined.
 
     Args:
+        potential: gives the energies (see :func:`~matinvent.properties.potentials.load_potential`).
         relax: relax at each volume. Otherwise atoms and shape only follow the strain, which costs a tenth and gives
             an upper bound: the same where symmetry fixes atoms and shape (rock salt, diamond), several times too
             large for layered and open structures (graphite 285 GPa, quartz 178 GPa; experiment 34 and 37).
+
+    Raises:
+        ConfigError: there is no such potential.
+        MissingDependencyError: its package is not installed.
     """
 
     properties = (
         PropertyInfo(
             name="bulk_modulus",
             unit="GPa",
-            description="Bulk modulus at 0 K, from the equation of state by CHGNet.",
+            description="Bulk modulus at 0 K, from the equation of state.",
             bounds=_BOUNDS,
             cost="seconds",
             source="CHGNet 0.3.0: Deng et al., Nat. Mach. Intell. 5, 1031 (2023); Birch, Phys. Rev. 71, 809 (1947)",
+            needs=("potential",),
         ),
     )
     version = "1"
 
-    def __init__(self, relax: bool = True) -> None:
-        self.params: Mapping[str, Any] = {"potential": ChgnetEvaluator.potential, "relax": relax}
+    def __init__(self, potential: str = "chgnet", relax: bool = True) -> None:
+        require_package(potential)
+        self._potential = potential  # by name: instances travel to workers without weights
+        self.params: Mapping[str, Any] = {"potential": energy_scale(potential), "relax": relax}
 
     def evaluate(self, structures: Sequence[Structure]) -> list[Values | Failure]:
         """Bulk modulus of each crystal (GPa), all volumes of all crystals in common batches.
 
-        Failure kinds: those of :meth:`matinvent.screening.chgnet.ChgnetEvaluator.evaluate`, ``disordered``,
+        Failure kinds: those of the potential, ``disordered``,
         ``not-converged`` (a relaxation), ``no-minimum`` (of the energy within the volumes), ``misfit`` (the energies
         are not those of one structure), ``out-of-bounds``.
         """
@@ -119,7 +126,7 @@ class BulkModulus:
     def _relax(self, structures: Sequence[Structure], fmax: float) -> list[Relaxation | Failure]:
         """Relax atoms and shape of the cell at constant volume, or only take the energy."""
         relaxer = BatchedRelaxer(
-            _FixedVolume(load_chgnet()),
+            _FixedVolume(load_potential(self._potential)),
             fmax=fmax,
             max_steps=_MAX_STEPS if self.params["relax"] else 0,
             batch_atoms=_BATCH_ATOMS,

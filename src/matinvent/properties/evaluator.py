@@ -6,17 +6,23 @@ property -> value, or a Failure. Check your own with :func:`matinvent.testing.ev
 
 from __future__ import annotations
 
+import math
+import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from matinvent.errors import Failure
+from matinvent.screening.relaxation import read_crystal
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-Values = Mapping[str, float]
+#: Values of the properties of one crystal; where one of several cannot be had, a Failure stands in its place.
+Values = Mapping[str, float | Failure]
 Cost = Literal["instant", "seconds", "minutes", "hours"]
 Need = Literal["relaxed structure", "potential", "labels", "program"]
 
@@ -36,6 +42,8 @@ class PropertyInfo:
             itself, ``labels`` that a model was trained on, an external ``program``.
         uncertainty: name of another property of the same evaluator, the standard deviation of this one in the same
             unit; empty where there is none. It comes along whenever this property is asked for.
+        extensive: the value is that of the cell as it is written and doubles with it. A goal should not be: it depends
+            on the choice of cell.
     """
 
     name: str
@@ -46,6 +54,7 @@ class PropertyInfo:
     source: str
     needs: tuple[Need, ...] = ()
     uncertainty: str = ""
+    extensive: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):
@@ -81,7 +90,8 @@ class Evaluator(Protocol):
         """One result per structure, in order; the structures stay as they are.
 
         A mapping holds every declared property, in its unit. What goes wrong with one crystal is a Failure
-        in its place, never an exception, and never a made-up number.
+        in its place (or in that of one of its properties), never an exception, and never a made-up number. So is a
+        crystal with disordered sites or coordinates that are no numbers.
         """
         ...
 
@@ -89,8 +99,53 @@ class Evaluator(Protocol):
 def evaluate_each(
     function: Callable[[Structure], Values | Failure], structures: Sequence[Structure]
 ) -> list[Values | Failure]:
-    """Apply a function of one crystal to each; an exception becomes the failure of that crystal."""
-    return [_guarded(function, structure) for structure in structures]
+    """Apply a function of one crystal to each; an exception becomes the failure of that crystal.
+
+    The function is spared what is no crystal at all (see :func:`structure_defect`).
+    """
+    return [structure_defect(structure) or _guarded(function, structure) for structure in structures]
+
+
+def structure_defect(structure: Structure) -> Failure | None:
+    """Why no property can be had of a structure, or None.
+
+    Kinds: ``disordered`` and ``unknown-element`` (not made of whole atoms of elements), ``empty``, ``not-finite``.
+    """
+    crystal = read_crystal(structure)
+    if isinstance(crystal, Failure):
+        return crystal
+    if len(crystal) == 0:
+        return Failure("empty", "the crystal has no atoms")
+    if not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac).all()):
+        return Failure("not-finite", "the lattice or a coordinate is not a finite number")
+    return None
+
+
+def plausible(value: object, info: PropertyInfo, name: str = "") -> float | Failure:
+    """A value as a float if it is a finite number within the property's bounds; a Failure stays one.
+
+    Args:
+        value: what a calculation gave.
+        info: what the property declares.
+        name: what a Failure calls the property, unless by its own name.
+    """
+    name = name or info.name
+    if isinstance(value, Failure):
+        return Failure(value.kind, f"{name}: {value.reason}")
+    if value is None:
+        return Failure("missing-property", f"{name}: the evaluator gave no {info.name}")
+    if isinstance(value, bool) or not isinstance(value, int | float | numbers.Real):
+        return Failure("not-a-number", f"{name}: got {type(value).__name__} instead of a number")
+    try:
+        number = float(value)
+    except OverflowError:  # an integer may have more digits than any float
+        number = math.inf
+    if not math.isfinite(number):
+        return Failure("not-finite", f"{name} is {number}")
+    lower, upper = info.bounds
+    if not lower <= number <= upper:
+        return Failure("out-of-bounds", f"{name} is {number:g} {info.unit}, outside {lower:g} .. {upper:g}")
+    return number
 
 
 def _guarded(function: Callable[[Structure], Values | Failure], structure: Structure) -> Values | Failure:

@@ -26,6 +26,7 @@ class Density:
             bounds=(0.0, 50.0),
             cost="instant",
             source="definition; IUPAC standard atomic weights as in pymatgen",
+            needs=("relaxed structure",),
         ),
     )
     version = "1"

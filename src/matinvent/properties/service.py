@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,11 +13,13 @@ from matinvent.errors import ConfigError, Failure
 from matinvent.execution.cache import ResultCache, cache_key
 from matinvent.execution.executors import make_executor_factory
 from matinvent.execution.runner import Runner
-from matinvent.properties.evaluator import Evaluator, PropertyInfo
+from matinvent.properties.evaluator import Evaluator, PropertyInfo, plausible, structure_defect
 from matinvent.properties.registry import companion, create, declared, resolve
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+Outcomes = dict[str, float | Failure]
 
 
 class PropertyService:
@@ -45,21 +45,38 @@ class PropertyService:
         factory = make_executor_factory(evaluation.executor, evaluation.workers)
         self._runner = Runner(factory, timeout=evaluation.timeout, retries=evaluation.retries)
 
+    @property
+    def properties(self) -> dict[str, PropertyInfo]:
+        """What is evaluated, by its requested name: each property and its uncertainty if there is one."""
+        return {name: info for source in self._sources for name, info in source.wanted.items()}
+
     def evaluate(
         self, structures: Sequence[Structure], progress: Callable[[float], None] | None = None
     ) -> list[dict[str, float] | Failure]:
         """Properties of each structure, by the requested names and in order, with their uncertainties if there are any.
 
-        A crystal of which any property failed, or is not finite or out of its bounds, is a Failure that names the
-        property. Each success enters the cache at once, so that an interrupted call is not lost.
+        As :meth:`evaluate_each`, but a crystal of which any property failed is a Failure: the first of them.
+        """
+        return [_whole(outcomes) for outcomes in self.evaluate_each(structures, progress)]
+
+    def evaluate_each(
+        self, structures: Sequence[Structure], progress: Callable[[float], None] | None = None
+    ) -> list[dict[str, float | Failure]]:
+        """Each property of each structure, or why there is no value.
+
+        A value that is not finite or out of its bounds is a Failure that names the property. An evaluator's results
+        enter the cache at once when all are good, so that an interrupted call is not lost.
 
         Args:
-            structures: crystals.
+            structures: crystals; one that is disordered or has coordinates that are no numbers has no properties.
             progress: called with the finished share in [0, 1]; may raise to interrupt.
+
+        Returns:
+            For each structure, in order, the names of :attr:`properties`.
         """
         jobs = [_Job(source, structure) for structure in structures for source in self._sources]
         for job in jobs:
-            job.result = self._recall(job)
+            job.result = self._known(job)
         waiting = [job for job in jobs if job.result is None]
 
         def finish(position: int, outcome: object) -> None:
@@ -79,8 +96,11 @@ class PropertyService:
         if self._cache is not None:
             self._cache.close()
 
-    def _recall(self, job: _Job) -> dict[str, float] | None:
-        """The cached result of a job, if it has all that is wanted."""
+    def _known(self, job: _Job) -> Outcomes | None:
+        """The result of a job that need not run: its structure is no crystal, or the cache has all that is wanted."""
+        defect = structure_defect(job.structure)
+        if defect is not None:
+            return job.source.check(defect)
         if self._cache is None:
             return None
         cached = self._cache.get(job.key())
@@ -89,8 +109,9 @@ class PropertyService:
     def _accept(self, job: _Job, outcome: object) -> None:
         """Check what an evaluator returned, and remember it if it is good."""
         job.result = job.source.check(outcome)
-        if self._cache is not None and not isinstance(job.result, Failure):
-            self._cache.put(job.key(), job.result)
+        good = _whole(job.result)
+        if self._cache is not None and not isinstance(good, Failure):
+            self._cache.put(job.key(), good)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +132,13 @@ class _Source:
     evaluator: Evaluator
     wanted: dict[str, PropertyInfo]
 
-    def check(self, outcome: object) -> dict[str, float] | Failure:
-        """The wanted values by their requested names, or what is wrong with one of them."""
+    def check(self, outcome: object) -> Outcomes:
+        """The wanted values by their requested names, each a plausible number or what is wrong with it."""
         if isinstance(outcome, Failure):
-            return Failure(outcome.kind, f"{', '.join(self.wanted)}: {outcome.reason}")
+            return dict.fromkeys(self.wanted, Failure(outcome.kind, f"{', '.join(self.wanted)}: {outcome.reason}"))
         if not isinstance(outcome, Mapping):
-            return Failure("bad-result", f"{', '.join(self.wanted)}: got {type(outcome).__name__} instead of a mapping")
-        values: dict[str, float] = {}
-        for name, info in self.wanted.items():
-            value = _plausible(outcome.get(info.name), name, info)
-            if isinstance(value, Failure):
-                return value
-            values[name] = value
-        return values
+            return self.check(Failure("bad-result", f"got {type(outcome).__name__} instead of a mapping"))
+        return {name: plausible(outcome.get(info.name), info, name) for name, info in self.wanted.items()}
 
 
 @dataclass(slots=True)
@@ -132,7 +147,7 @@ class _Job:
 
     source: _Source
     structure: Structure
-    result: dict[str, float] | Failure | None = None
+    result: Outcomes | None = None
 
     def task(self) -> _Task:
         return _Task(self.source.name, self.source.params, self.structure)
@@ -181,27 +196,20 @@ def _evaluate(task: _Task) -> object:
     return dict(result) if isinstance(result, Mapping) else result
 
 
-def _plausible(value: object, name: str, info: PropertyInfo) -> float | Failure:
-    """The value as a float if it is a finite number within its bounds."""
-    if value is None:
-        return Failure("missing-property", f"{name}: the evaluator gave no {info.name}")
-    if isinstance(value, bool) or not isinstance(value, int | float | numbers.Real):
-        return Failure("not-a-number", f"{name}: got {type(value).__name__} instead of a number")
-    number = float(value)
-    if not math.isfinite(number):
-        return Failure("not-finite", f"{name} is {number}")
-    lower, upper = info.bounds
-    if not lower <= number <= upper:
-        return Failure("out-of-bounds", f"{name} is {number:g} {info.unit}, outside {lower:g} .. {upper:g}")
-    return number
-
-
-def _merge(jobs: Sequence[_Job]) -> dict[str, float] | Failure:
-    """All properties of one crystal; the first failure if there is any."""
-    merged: dict[str, float] = {}
+def _merge(jobs: Sequence[_Job]) -> Outcomes:
+    """All properties of one crystal."""
+    merged: Outcomes = {}
     for job in jobs:
         assert job.result is not None, "the runner gives a result for every job"
-        if isinstance(job.result, Failure):
-            return job.result
         merged.update(job.result)
     return merged
+
+
+def _whole(outcomes: Outcomes) -> dict[str, float] | Failure:
+    """The values if all are there, else the first failure."""
+    values: dict[str, float] = {}
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, Failure):
+            return outcome
+        values[name] = outcome
+    return values

@@ -1,0 +1,143 @@
+"""Tables of ``matinvent properties``: the catalogue, all about one property, and values of crystals."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from matinvent.cli.output import console
+from matinvent.errors import Failure
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from matinvent.properties.evaluator import PropertyInfo
+
+Row = Mapping[str, float | Failure]
+
+
+def show_catalogue() -> None:
+    """Print all properties by name."""
+    from matinvent.properties.registry import describe
+
+    infos = sorted(describe(), key=lambda info: info.name)
+    table = Table("property", "unit", "cost", "needs", "±", "what", title=f"{len(infos)} properties")
+    for info in infos:
+        cells = (info.name, info.unit, info.cost, ", ".join(info.needs), "✓" if info.uncertainty else "")
+        table.add_row(*map(escape, (*cells, info.description)))
+    out = console()
+    out.print(table)
+    out.print(
+        "±: comes with an uncertainty. Cost: order of magnitude per crystal on one core. All about one: "
+        "matinvent properties --about NAME. Your own: module:function or file.py:function",
+        highlight=False,
+    )
+
+
+def show_details(name: str) -> None:
+    """Print what is declared about one property, the parameters it takes, and what its author says.
+
+    Raises:
+        ConfigError: there is no such property.
+    """
+    from matinvent.properties.registry import about, find_factory
+
+    info = about(name)
+    factory = find_factory(name)
+    lower, upper = info.bounds
+    table = Table.grid(padding=(0, 2))
+    for label, text in {
+        info.name: info.description,
+        "unit": info.unit,
+        "values": f"{lower:g} .. {upper:g}; whatever is outside counts as a failure",
+        "cost": f"{info.cost} per crystal on one core",
+        "needs": ", ".join(info.needs) or "nothing but the crystal",
+        "uncertainty": info.uncertainty or "none",
+        "source": info.source,
+        "parameters": "\n".join(map(_parameter, inspect.signature(factory).parameters.values())) or "none",
+    }.items():
+        table.add_row(f"[bold]{escape(label)}[/bold]", escape(text))
+    out = console()
+    out.print(table)
+    out.print(f"\n{_prose(inspect.getdoc(factory) or '')}", markup=False, highlight=False)
+
+
+def _prose(docstring: str) -> str:
+    """A docstring without markup and without the line breaks of its paragraphs."""
+    plain = re.sub(r":[a-z]+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", docstring).replace("``", "")
+    return re.sub(r"(?<=[^\n:])\n(?: {8,}|(?=\S))", " ", plain)
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}{default}"
+
+
+def result_table(
+    sources: Sequence[str],
+    crystals: Sequence[Structure | Failure],
+    infos: Mapping[str, PropertyInfo],
+    rows: Sequence[Row],
+) -> Table:
+    """A table for the terminal: values with their uncertainties, and why a value is missing."""
+    shown = _without_companions(infos)
+    headers = [f"{name}\n[dim]{escape(info.unit)}[/dim]" for name, info in shown.items()]
+    failed = any(map(_reasons, rows))
+    table = Table("source", "formula", *headers, *(["failure"] if failed else []))
+    for source, crystal, row in zip(sources, crystals, rows, strict=True):
+        values = [_with_uncertainty(row[name], row.get(info.uncertainty)) for name, info in shown.items()]
+        reasons = [_reasons(row)] if failed else []
+        table.add_row(*map(escape, (source, _formula(crystal), *values, *reasons)))
+    return table
+
+
+def write_results(
+    path: Path,
+    sources: Sequence[str],
+    crystals: Sequence[Structure | Failure],
+    infos: Mapping[str, PropertyInfo],
+    rows: Sequence[Row],
+) -> None:
+    """Write a CSV file: a column per property and per uncertainty, empty where one failed."""
+    from matinvent.reporting.screened import write_csv
+
+    header = ["source", "formula", *infos, "failure"]
+    body = [
+        [source, _formula(crystal), *(_number(row[name]) for name in infos), _reasons(row)]
+        for source, crystal, row in zip(sources, crystals, rows, strict=True)
+    ]
+    write_csv(path, [header, *body])
+
+
+def _without_companions(infos: Mapping[str, PropertyInfo]) -> dict[str, PropertyInfo]:
+    companions = {info.uncertainty for info in infos.values()}
+    return {name: info for name, info in infos.items() if name not in companions}
+
+
+def _with_uncertainty(value: float | Failure, spread: float | Failure | None) -> str:
+    """A value with as many digits as its uncertainty leaves meaningful."""
+    if isinstance(value, Failure):
+        return ""
+    if spread is None or isinstance(spread, Failure) or spread <= 0:
+        return f"{value:.5g}"
+    decimals = max(0, 1 - math.floor(math.log10(spread)))
+    return f"{value:.{decimals}f} ± {spread:.{decimals}f}"
+
+
+def _number(value: float | Failure) -> str:
+    return "" if isinstance(value, Failure) else f"{value:.6g}"
+
+
+def _reasons(row: Row) -> str:
+    return "; ".join(dict.fromkeys(str(value) for value in row.values() if isinstance(value, Failure)))
+
+
+def _formula(crystal: Structure | Failure) -> str:
+    return "" if isinstance(crystal, Failure) else crystal.composition.reduced_formula
