@@ -5,30 +5,66 @@ from __future__ import annotations
 import pytest
 
 from matinvent.errors import ConfigError
+from matinvent.properties.registry import about
 from matinvent.tasks import list_presets, list_tasks, load_task, merge
 
+#: The paper's table: task -> property, kind, target, lo, hi.
+PAPER = {
+    "density": ("density", "target", 18, 0, 10),
+    "band_gap": ("band_gap", "target", 3, 0, 2),
+    "magnetic_density": ("magnetic_density", "maximize", None, 0, 0.25),
+    "heat_capacity": ("heat_capacity", "maximize", None, 0.25, 2),
+    "mcia": ("mcia", "minimize", None, 0, 180),
+    "bulk_modulus": ("bulk_modulus", "target", 300, 0, 250),
+    "dielectric": ("dielectric", "maximize", None, 35, 120),
+    "synthesizability": ("synthesizability", "maximize", None, 0.5, 1),
+    "hhi": ("hhi", "minimize", None, 750, 3250),
+    "shear_modulus": ("shear_modulus", "target", 200, 0, 160),
+    "young_modulus": ("young_modulus", "maximize", None, 80, 480),
+    "pugh_ratio": ("pugh_ratio", "maximize", None, 1.5, 10),
+    "formation_energy": ("formation_energy", "minimize", None, -3.5, -1),
+    "log_abundance": ("log_abundance", "maximize", None, 2, 5),
+    "price": ("price", "minimize", None, 50, 500),
+}
 
-def test_the_density_task_is_the_papers():
-    (objective,) = load_task("density").objectives
-    assert (objective.property, objective.kind) == ("density", "target")
-    assert (objective.target, objective.lo, objective.hi) == (18.0, 0.0, 10.0)
+
+@pytest.mark.parametrize("name", PAPER)
+def test_tasks_of_one_property_are_the_papers(name):
+    (objective,) = load_task(name).objectives
+    found = (objective.property, objective.kind, objective.target, objective.lo, objective.hi)
+    assert found == PAPER[name]
+    assert objective.hit is not None
 
 
-def test_the_hhi_task_is_the_papers():
-    (objective,) = load_task("hhi").objectives
-    assert (objective.property, objective.kind) == ("hhi", "minimize")
-    assert (objective.lo, objective.hi) == (750.0, 3250.0)
+def test_the_magnet_is_the_papers():
+    config = load_task("magnet")
+    strong, supply = config.objectives
+    assert (config.aggregation, config.iterations) == ("min", 120)
+    assert (strong.lo, strong.hi, strong.hit) == (0, 0.25, (0.2, None))
+    assert (supply.lo, supply.hi, supply.hit) == (750, 3250, (None, 1500))
 
 
-def test_the_bulk_modulus_task_is_the_papers():
-    (objective,) = load_task("bulk_modulus").objectives
-    assert (objective.property, objective.kind) == ("bulk_modulus", "target")
-    assert (objective.target, objective.lo, objective.hi) == (300.0, 0.0, 250.0)
+def test_the_high_k_dielectric_is_the_papers():
+    config = load_task("high_k")
+    assert (config.aggregation, config.iterations) == ("weighted_mean", 240)
+    assert [(o.property, o.weight, o.lo, o.hi) for o in config.objectives] == [
+        ("figure_of_merit", 0.8, 10, 250),
+        ("band_gap", 0.1, 0.5, 3.5),
+        ("dielectric", 0.1, 25, 50),
+    ]
+
+
+def test_the_properties_of_all_tasks_are_shipped():
+    wanted = {objective.property: objective for task in list_tasks() for objective in load_task(task.name).objectives}
+    assert set(PAPER) <= {task.name for task in list_tasks()}
+    for name, objective in wanted.items():
+        info = about(name)
+        lower, upper = info.bounds
+        assert lower <= objective.lo < objective.hi <= upper
 
 
 def test_every_task_says_what_it_is():
     tasks = list_tasks()
-    assert {"bulk_modulus", "density", "hhi"} <= {task.name for task in tasks}
     assert all(task.summary and task.goal and task.path.is_file() for task in tasks)
     assert all(load_task(task.name).name == task.name for task in tasks)
 

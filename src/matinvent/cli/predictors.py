@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,15 +12,19 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from matinvent.cli.campaigns import INTERRUPTED
-from matinvent.cli.output import checked_bar, console, error_console, refuse_existing
+from matinvent.cli.output import checked_bar, console, error_console, progress_bar, refuse_existing
 from matinvent.errors import ConfigError, Failure, InputError
 from matinvent.interrupt import Interrupted, catch_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from matinvent.cli.label_tables import LabelledCrystals
     from matinvent.predictors.catalogue import Spec
+    from matinvent.predictors.dielectric_process import Process
     from matinvent.predictors.ensemble import Card, Ensemble
     from matinvent.predictors.training import Table as TrainingTable
 
@@ -29,6 +34,12 @@ _UNBOUNDED = (float("-inf"), float("inf"))
 
 #: Predictions may go beyond the labels by this share of their range.
 _BEYOND = 0.25
+
+#: Choices that only networks leave open.
+_OF_NETWORKS = frozenset(("unit", "transform", "plausible", "kind", "parents"))
+
+#: Crystals between two signs of life.
+_CHUNK = 16
 
 
 @app.command()
@@ -107,6 +118,8 @@ def train(
         "parents": None if parents is None else tuple(parents),
     }  # fmt: skip
     spec = _spec(name, labels, {key: value for key, value in given.items() if value is not None})
+    if spec.method == "process" and {key for key, value in given.items() if value is not None} & _OF_NETWORKS:
+        raise ConfigError(f"--property {name}: is learned by a Gaussian process of its own; name only the --target")
     from matinvent.cli.label_tables import read_labels
     from matinvent.predictors.card import card_text
 
@@ -117,9 +130,10 @@ def train(
     ensemble.save(output)
     card_file.write_text(card_text(ensemble.card), encoding="utf-8")
     console().print(_description(output.name, ensemble.card))
+    called = name if spec.method == "process" else f"predictor:{name}"
     console().print(
-        f"Use it: -p predictor:{name} --param predictor:{name}.model={output}, or in a campaign the property "
-        f"predictor:{name} with params: {{model: {output}}}",
+        f"Use it: -p {called} --param {called}.model={output}, or in a campaign the property {called} with params: "
+        f"{{model: {output}}}",
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -139,7 +153,7 @@ def list_models() -> None:
     table = Table(Column("predictor", no_wrap=True), "unit", "crystals", "test", "what")
     for name, path in shipped_models().items():
         card = read_card(path)
-        rows = sum(card.training.get("folds", [])) + card.training.get("test", 0)
+        rows = sum(card.training.get("folds", [card.training.get("crystals", 0)])) + card.training.get("test", 0)
         table.add_row(name, escape(card.unit), f"{rows}", escape(_quality(card)), escape(card.description))
     console().print(table)
 
@@ -208,10 +222,12 @@ def _train(
     epochs: int | None,
     seed: int,
     workers: int,
-) -> Ensemble:
+) -> Ensemble | Process:
     """Describe the crystals, train, and say on the terminal what was left out."""
     from matinvent.predictors.training import Settings, train
 
+    if spec.method == "process":
+        return _train_process(crystals)
     settings = Settings.for_rows(len(crystals.values), seed)
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
@@ -228,6 +244,24 @@ def _train(
         kept = f"; what was computed of crystals is in {features}" if features is not None else ""
         error_console().print(f"Interrupted{kept}.", soft_wrap=True, highlight=False)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _train_process(crystals: LabelledCrystals) -> Process:
+    """The model of few labels: its inputs rest on forces, so that they take longer than the training."""
+    from matinvent.predictors.dielectric import make_inputs, train_dielectric
+
+    rows: list[NDArray[np.float32] | Failure] = []
+    with progress_bar(f"response of the ions in {len(crystals.names)} crystals") as progress:
+        for start in range(0, len(crystals.structures), _CHUNK):
+            rows += make_inputs(crystals.structures[start : start + _CHUNK])
+            progress(len(rows) / len(crystals.structures))
+    _report({**crystals.dropped, **Counter(row.kind for row in rows if isinstance(row, Failure))})
+    kept = [(i, row) for i, row in enumerate(rows) if not isinstance(row, Failure)]
+    if not kept:
+        raise InputError(f"no crystal can be described: {rows[0]}")
+    return train_dielectric(
+        [crystals.structures[i] for i, _ in kept], [row for _, row in kept], [crystals.values[i] for i, _ in kept]
+    )
 
 
 def _stop_if(signalled: bool) -> None:

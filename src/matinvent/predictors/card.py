@@ -35,6 +35,8 @@ def card_rows(card: Card) -> Rows:
         rows.append(("networks", f"{training['members']}, hidden layers {widths}; features: {seen}"))
         steps = f"{training['epochs']} epochs, batch {training['batch']}, seed {training['seed']}"
         rows.append(("training", f"{steps}; learned: {_learned(card)}"))
+    elif "crystals" in training:
+        rows.append(("split", f"by formula: {training['crystals']} crystals, {training['test']} for the test"))
     return rows + (_score_rows(card) if card.kind == "pu" else _error_rows(card, unit))
 
 

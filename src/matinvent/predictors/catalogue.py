@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from matinvent.errors import ConfigError
 
@@ -38,6 +38,7 @@ class Spec:
         transform: under which it is learned.
         source: paper and data of the labels.
         parents: shipped predictors whose predictions are features too.
+        method: ``networks`` (training.py), or ``process``: the Gaussian process of dielectric.py.
         kind: ``regression`` or ``pu`` (positive-unlabelled).
     """
 
@@ -51,6 +52,7 @@ class Spec:
     source: str
     kind: Kind = "regression"
     parents: tuple[str, ...] = ()
+    method: Literal["networks", "process"] = "networks"
 
 
 # The one solid with an HSE gap above 15 eV is helium.
@@ -66,6 +68,11 @@ _SPECS = (
     Spec(
         "refractive_index", "refractive_index", "1", "Refractive index far below the gap, learned from labels.",
         (1.0, 20.0), (1.0, 10.0), "log10", _DIELECTRIC, parents=("band_gap",),
+    ),
+    Spec(
+        "dielectric", "dielectric_total", "1",
+        "Static dielectric constant, electronic and ionic part, mean over directions; learned from labels.",
+        (1.0, 400.0), (1.0, 400.0), "log10", _DIELECTRIC, parents=("band_gap",), method="process",
     ),
     Spec(
         "dielectric_electronic", "dielectric_electronic", "1",

@@ -8,13 +8,12 @@ grows as polar modes soften).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from matinvent.errors import Failure, InputError
+from matinvent.predictors.catalogue import SPECS
 from matinvent.predictors.dielectric_process import Process, train_process
 from matinvent.predictors.ensemble import Card
 from matinvent.predictors.features import block_names, describe, feature_names
@@ -31,22 +30,14 @@ if TYPE_CHECKING:
 #: Weights of the blocks of features. Any of them can be e times as large or small, and R2 of the logarithm changes by
 #: less than 0.01.
 _BLOCKS = {"chgnet": 0.15, "composition": 0.35, "cell": 0.01, "pairs": 0.2}
-_PARENT, _PARENT_WEIGHT = "band_gap", 0.1
+_PARENT_WEIGHT = 0.1
 _IONIC_WEIGHT = 0.35
 
+_SPEC = SPECS["dielectric"]
+(_PARENT,) = _SPEC.parents
+
 #: Labels outside of this range are no insulators' (gaps of 0.1 eV and less give any value).
-PLAUSIBLE = (1.0, 400.0)
-
-_FILE = "dielectric.safetensors"
-
-
-def load_model() -> Process:
-    """The model of the package.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
-    """
-    return Process.load(Path(str(resources.files("matinvent"))) / "data" / "predictors" / _FILE)
+PLAUSIBLE = _SPEC.plausible
 
 
 def make_inputs(structures: Sequence[Structure], parents: Mapping[str, str] | None = None) -> list[Floats | Failure]:
@@ -92,13 +83,13 @@ def train_dielectric(structures: Sequence[Structure], inputs: Sequence[Floats], 
         raise InputError(f"{outside[0]:g} is no dielectric constant; leave out what is not in {PLAUSIBLE}")
     numbers = [np.array(structure.atomic_numbers) for structure in structures]
     card = Card(
-        name="dielectric",
-        unit="1",
-        description=DESCRIPTION,
-        bounds=PLAUSIBLE,
-        source=SOURCE,
-        kind="regression",
-        target="log10",
+        name=_SPEC.name,
+        unit=_SPEC.unit,
+        description=_SPEC.description,
+        bounds=_SPEC.bounds,
+        source=_SPEC.source,
+        kind=_SPEC.kind,
+        target=_SPEC.transform,
         blocks=tuple(_BLOCKS),
         elements=sorted({int(z) for each in numbers for z in each}),
         training={"data": f"{len(values)} crystals; a Gaussian process, with ionic response and band gap as inputs"},
@@ -111,7 +102,3 @@ def groups() -> dict[str, tuple[int, float]]:
     """Number and weight of the inputs of each group, in their order."""
     blocks = {name: (len(feature_names([name])), _BLOCKS[name]) for name in block_names() if name in _BLOCKS}
     return {**blocks, _PARENT: (1, _PARENT_WEIGHT), "ionic": (len(IONIC_NAMES), _IONIC_WEIGHT)}
-
-
-DESCRIPTION = "Static dielectric constant, electronic and ionic part, mean over directions; learned from labels."
-SOURCE = "Materials Project: Petousis et al., Sci. Data 4, 160134 (2017)"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from matinvent.errors import Failure
+from matinvent.predictors.catalogue import find_model
 from matinvent.properties.evaluator import PropertyInfo, Values
 from matinvent.properties.learned import BandGap, declare
 
@@ -54,16 +54,25 @@ class Dielectric:
     The deviations are of single labels. That of the figure of merit takes the errors of its factors as independent. A
     crystal whose band gap is predicted below :data:`METALLIC` is a failure ``metal``: its static dielectric constant
     is no finite number, and the labels know of none.
+
+    Args:
+        model: the shipped model, or a file of ``matinvent predictor train LABELS --property dielectric``.
+
+    Raises:
+        ConfigError: there is no such model.
+        CheckpointError: the file cannot be read, or was made with another band-gap predictor.
     """
 
     properties = _declared()
-    params: Mapping[str, Any] = MappingProxyType({"potential": "chgnet-0.3.0", "metallic_below": METALLIC})
 
-    def __init__(self) -> None:
-        from matinvent.predictors.dielectric import load_model
+    def __init__(self, model: str = "dielectric") -> None:
+        from matinvent.predictors.dielectric_process import Process
 
         self._gap = BandGap()
-        self._model = load_model()
+        self._model = Process.load(find_model(model))
+        self.params: Mapping[str, Any] = {
+            "model": model, "potential": "chgnet-0.3.0", "metallic_below": METALLIC,
+        }  # fmt: skip
         self._known = frozenset(self._model.card.elements)
         self.version = f"1-{self._model.version}-{self._gap.version}"
 

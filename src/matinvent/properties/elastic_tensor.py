@@ -47,8 +47,8 @@ class ElasticModuli:
     what they give way (Wu, Vanderbilt and Hamann, Phys. Rev. B 72, 035105, 2005). This is what relaxing the atoms of
     each strained cell tends to, for a fraction of the evaluations.
 
-    CHGNet makes most solids far too soft in shear (docs/results/README.md): half the measured modulus and less, in an
-    order that is roughly right. SevenNet-0 is nearer.
+    CHGNet makes most solids far too soft in shear (docs/results/properties.md): half the measured modulus and less, in
+    an order that is roughly right. SevenNet-0 is nearer.
 
     A crystal that a small strain or a small displacement of atoms would carry away has no moduli (``unstable``).
 

@@ -44,8 +44,8 @@ class BulkModulus:
     gives volume and modulus. The input need not be the potential's minimum: when the minimum is not in the middle third
     of the scan, the scan is repeated once around it, or around the end toward which it lies.
 
-    CHGNet against experiment (docs/results/README.md): half of 26 solids within 11 %, most within 25 %, nearly all too
-    soft, iron and GaAs by 45 %; the order is right (rank correlation 0.98). The potential has ripples that make a
+    CHGNet against experiment (docs/results/properties.md): half of 27 solids within 12 %, most within 25 %, nearly all
+    too soft, iron and GaAs by 45 %; the order is right (rank correlation 0.98). The potential has ripples that make a
     modulus uncertain by some 5 %, and one below about 10 GPa hardly determined.
 
     Args:

@@ -5,7 +5,8 @@ A plug-in registers an entry point of the group ``matinvent.properties``: its na
 Either names a function of a structure (see functions.py), or a factory that takes the objective's ``params`` as
 keywords and returns an evaluator; one that is named directly declares exactly one property.
 
-``program:NAME`` is the property NAME of an external program (see external.py); ``matgl:NAME`` and ``alignn:NAME`` are
+``program:NAME`` is the property NAME of an external program (see external.py), ``predictor:NAME`` that of a file of
+``matinvent predictor train`` (see learned.py); ``matgl:NAME`` and ``alignn:NAME`` are
 what a model of these packages predicts (see graph_models.py).
 """
 

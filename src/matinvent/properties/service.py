@@ -135,7 +135,9 @@ class _Source:
     def check(self, outcome: object) -> Outcomes:
         """The wanted values by their requested names, each a plausible number or what is wrong with it."""
         if isinstance(outcome, Failure):
-            return dict.fromkeys(self.wanted, Failure(outcome.kind, f"{', '.join(self.wanted)}: {outcome.reason}"))
+            companions = {info.uncertainty for info in self.wanted.values()}
+            asked = ", ".join(name for name, info in self.wanted.items() if info.name not in companions)
+            return dict.fromkeys(self.wanted, Failure(outcome.kind, f"{asked}: {outcome.reason}"))
         if not isinstance(outcome, Mapping):
             return self.check(Failure("bad-result", f"got {type(outcome).__name__} instead of a mapping"))
         return {name: plausible(outcome.get(info.name), info, name) for name, info in self.wanted.items()}

@@ -34,7 +34,8 @@ class HeatCapacity:
     The crystal is relaxed and reduced to its primitive cell; displaced atoms in a supercell give force constants,
     these the frequencies on a mesh of wave vectors, and each mode its share by Einstein's formula. Experiments are at
     constant pressure, where at 300 K solids take up 0 to 5 % more. Softness of CHGNet makes values too large
-    (docs/results/README.md): by 1 to 10 % for most, more where light atoms are bound stiffly (SiC 30 %, diamond 50 %).
+    (docs/results/properties.md): by 1 to 10 % for most, more where light atoms are bound stiffly (SiC 30 %, diamond
+    50 %).
 
     Imaginary frequencies are a Failure ``unstable-phonons``: the crystal rests on a saddle point and would fall, mostly
     into a larger cell. So do the majority of generated crystals of high symmetry.
