@@ -15,7 +15,7 @@ run: $(VENV)/.runtime  ## A first campaign: crystals of density 18 g/cm3
 	$(BIN)/matinvent run density --preset quick
 
 test: $(VENV)/.test  ## Run the tests (slow ones excluded)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.test  ## Run the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --timeout 1800

@@ -232,6 +232,13 @@ def test_uncertainties_have_columns_in_files_and_follow_their_values_on_the_term
     assert "failure" not in text
 
 
+def test_why_there_is_no_value_stands_below_the_table(properties, crystals, capsys):
+    assert invoke("properties", crystals / "small.cif", crystals / "good.cif", "-p", "density,hhi") == 0
+    text = capsys.readouterr().out
+    assert "small.cif: x: density: no" in text.splitlines()[-1]
+    assert "good.cif:" not in text
+
+
 def test_parameters_reach_their_property(properties, crystals):
     arguments = ["-p", "hhi,mine.py:mine", "--param", "mine.py:mine.scale=[1, 2]", "--param", "hhi.year=2013"]
     assert invoke("properties", crystals, *arguments) == 0

@@ -23,7 +23,7 @@ from matinvent.cli.output import console
 _REINSTALL = "pip install --force-reinstall matinvent"
 #: Distributions whose versions decide results.
 _DEPENDENCIES = (
-    "ase", "chgnet", "moyopy", "numpy", "pandas", "pyarrow", "pydantic",
+    "ase", "chgnet", "moyopy", "numpy", "pandas", "phonopy", "pyarrow", "pydantic",
     "pymatgen", "safetensors", "scipy", "smact", "tensorboard", "torch", "typer",
 )  # fmt: skip
 _GIB = 2**30

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from matinvent.cli.evaluation import report_unreadable
 from matinvent.cli.output import console, error_console, progress_bar, refuse_existing
-from matinvent.cli.property_tables import result_table, show_catalogue, show_details, write_results
+from matinvent.cli.property_tables import show_catalogue, show_details, show_results, write_results
 from matinvent.errors import ConfigError, Failure
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _compute(service: PropertyService, files: Sequence[Path], relax: bool, worke
         _advise_relaxing(infos)
     rows = _rows(service, crystals)
     if output is None:
-        console().print(result_table(sources, crystals, infos, rows))
+        show_results(sources, crystals, infos, rows)
         return
     write_results(output, sources, crystals, infos, rows)
     console().print(f"{len(rows)} crystals: {output}", soft_wrap=True, highlight=False)

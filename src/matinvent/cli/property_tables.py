@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, float | Failure]
 
+#: Failures that are explained on the terminal; all are in a file.
+_REASONS = 10
+
 
 def show_catalogue() -> None:
     """Print all properties by name."""
@@ -80,22 +83,25 @@ def _parameter(parameter: inspect.Parameter) -> str:
     return f"{parameter.name}{default}"
 
 
-def result_table(
+def show_results(
     sources: Sequence[str],
     crystals: Sequence[Structure | Failure],
     infos: Mapping[str, PropertyInfo],
     rows: Sequence[Row],
-) -> Table:
-    """A table for the terminal: values with their uncertainties, and why a value is missing."""
+) -> None:
+    """Print values with their uncertainties; where there is none the kind of the failure, and below why."""
     shown = _without_companions(infos)
-    headers = [f"{name}\n[dim]{escape(info.unit)}[/dim]" for name, info in shown.items()]
-    failed = any(map(_reasons, rows))
-    table = Table("source", "formula", *headers, *(["failure"] if failed else []))
+    table = Table("source", "formula", *(f"{name}\n[dim]{escape(info.unit)}[/dim]" for name, info in shown.items()))
     for source, crystal, row in zip(sources, crystals, rows, strict=True):
         values = [_with_uncertainty(row[name], row.get(info.uncertainty)) for name, info in shown.items()]
-        reasons = [_reasons(row)] if failed else []
-        table.add_row(*map(escape, (source, _formula(crystal), *values, *reasons)))
-    return table
+        table.add_row(escape(source), escape(_formula(crystal)), *values)
+    out = console()
+    out.print(table)
+    reasons = [f"{source}: {reason}" for source, row in zip(sources, rows, strict=True) for reason in _reasons(row)]
+    for reason in reasons[:_REASONS]:
+        out.print(reason, style="dim", markup=False, highlight=False, soft_wrap=True)
+    if len(reasons) > _REASONS:
+        out.print(f"... and {len(reasons) - _REASONS} more failures; --output FILE.csv has them all", highlight=False)
 
 
 def write_results(
@@ -110,7 +116,7 @@ def write_results(
 
     header = ["source", "formula", *infos, "failure"]
     body = [
-        [source, _formula(crystal), *(_number(row[name]) for name in infos), _reasons(row)]
+        [source, _formula(crystal), *(_number(row[name]) for name in infos), "; ".join(_reasons(row))]
         for source, crystal, row in zip(sources, crystals, rows, strict=True)
     ]
     write_csv(path, [header, *body])
@@ -124,7 +130,7 @@ def _without_companions(infos: Mapping[str, PropertyInfo]) -> dict[str, Property
 def _with_uncertainty(value: float | Failure, spread: float | Failure | None) -> str:
     """A value with as many digits as its uncertainty leaves meaningful."""
     if isinstance(value, Failure):
-        return ""
+        return f"[dim]{escape(value.kind)}[/dim]"
     if spread is None or isinstance(spread, Failure) or spread <= 0:
         return f"{value:.5g}"
     decimals = max(0, 1 - math.floor(math.log10(spread)))
@@ -135,8 +141,8 @@ def _number(value: float | Failure) -> str:
     return "" if isinstance(value, Failure) else f"{value:.6g}"
 
 
-def _reasons(row: Row) -> str:
-    return "; ".join(dict.fromkeys(str(value) for value in row.values() if isinstance(value, Failure)))
+def _reasons(row: Row) -> list[str]:
+    return list(dict.fromkeys(str(value) for value in row.values() if isinstance(value, Failure)))
 
 
 def _formula(crystal: Structure | Failure) -> str:
