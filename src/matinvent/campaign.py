@@ -17,21 +17,19 @@ import torch
 
 from matinvent.candidate import Candidate, Fate, funnel
 from matinvent.errors import CheckpointError, Failure
-from matinvent.execution.cache import ResultCache
 from matinvent.execution.executors import available_cores
 from matinvent.interrupt import Interrupted, catch_signals
-from matinvent.learning.learner import Learner, LearningReport
+from matinvent.learning.learner import LearningReport
 from matinvent.memory.diversity import DiversityFilter
 from matinvent.memory.ledger import Ledger
-from matinvent.memory.replay import ReplayBuffer
+from matinvent.memory.replay import ReplayBuffer, Replayed
 from matinvent.metrics import iteration_metrics
 from matinvent.priors import load_generator
-from matinvent.properties.service import PropertyService
 from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
-from matinvent.rewards.model import RewardModel
-from matinvent.run_directory import RunDirectory, weights_identity
-from matinvent.screening.constraints import Constraints
+from matinvent.run_directory import RunDirectory
 from matinvent.screening.screen import Screener
+from matinvent.stages import Curriculum, Stage
+from matinvent.starting_points import BEFORE_THE_FIRST, StartingPoint, screen_given
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -51,23 +49,20 @@ class Campaign:
         self.config = config
         self.directory = directory
         self.callbacks = tuple(callbacks)
-        requests = [(objective.property, objective.params) for objective in config.objectives]
-        cache = ResultCache(directory.cache_file) if config.evaluation.cache else None
-        self.properties = PropertyService(requests, config.evaluation, cache)
-        spreads = {name: info.uncertainty for name, info in self.properties.properties.items() if info.uncertainty}
-        self.rewards = RewardModel(config.objectives, config.aggregation, spreads)
-        self.screener = Screener(config.screening, Constraints(config.constraints))
-        agent = load_generator(config.generator.prior, config.generator.within(config.constraints))
-        self._prior_identity = weights_identity(agent.state_dict())
-        self.learner = Learner(agent, agent.clone(), config.learning)
+        self.curriculum = Curriculum(config, directory.cache_file)
+        self.stage = self.curriculum.stage
+        self.properties, self.rewards = self.stage.properties, self.stage.rewards
+        self.start_from = StartingPoint.of(config.start, directory)
+        self.learner, self._prior_identity = self.start_from.learner(self.stage.config)
+        self.screener = Screener(config.screening, self.stage.constraints)
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
         self.ledger = Ledger(directory.ledger_file)
         self.iteration = 0
         self.evaluations = 0
-        self.hits = 0
         self.best: Candidate | None = None
         self.stopped = ""
+        self._begun = False
         self._notes: list[str] = []
         self._seconds: dict[str, float] = {}
         self._interrupted: Callable[[], bool] = lambda: False
@@ -81,10 +76,13 @@ class Campaign:
         """
         run = RunDirectory.create(directory, config)
         try:
-            return cls(config, run, callbacks)
+            campaign = cls(config, run, callbacks)
+            for stage in campaign.curriculum.stages[1:]:
+                campaign.start_from.learner(stage.config)  # refuses what the prior cannot propose, before the start
         except BaseException:
             run.discard()  # a campaign that cannot start leaves nothing behind
             raise
+        return campaign
 
     @classmethod
     def resume(cls, directory: Path, callbacks: Sequence[Callback] = ()) -> Campaign:
@@ -104,14 +102,21 @@ class Campaign:
         """The generator that learns."""
         return self.learner.agent
 
+    @property
+    def hits(self) -> int:
+        """Crystals that meet all objectives of the present stage."""
+        return self.curriculum.hits
+
     def run(self) -> CampaignSummary:
         """Run the remaining iterations; on SIGINT or SIGTERM stop at once, to be resumed later."""
         for callback in self.callbacks:
             callback.on_start(self.config, self.directory.path, self.iteration)
+        self._tell(self.curriculum.announcement())
         interrupted = False
         try:
             with catch_signals() as self._interrupted:
-                while self.iteration < self.config.iterations and not self.stopped:
+                self.begin()
+                while self.iteration < self.curriculum.iterations and not self.stopped:
                     self.step()
         except Interrupted:
             interrupted = True
@@ -121,6 +126,33 @@ class Campaign:
         for callback in self.callbacks:
             callback.on_end(summary)
         return summary
+
+    def begin(self) -> None:
+        """Evaluate the starting crystals, unless an earlier session did."""
+        if not self._begun and self.start_from.crystals:
+            self._timed("start", self._evaluate_start)
+            self._save()
+        self._begun = True
+
+    def _evaluate_start(self, progress: Progress) -> None:
+        """Put the user's crystals on the replay buffer, as far as they are worth it and can be learned.
+
+        They are no proposals of the agent: that they are known or alike is not held against them, and the diversity
+        filter, the hits and the best crystals of the campaign do not count them.
+        """
+        candidates = self.start_from.candidates()
+        survivors = screen_given(candidates, self.config.screening, self.stage.constraints, progress)
+        scored = self._score(survivors, progress)
+        lessons = [lesson for c in scored if (lesson := self._lesson(c)) is not None]
+        for candidate, encoded in zip(scored, self.agent.encode(lessons), strict=True):
+            candidate.credit = candidate.reward
+            if not isinstance(encoded, Failure):
+                self._store(candidate)
+        self.ledger.record(candidates)
+        self._tell(
+            f"{len(candidates)} starting crystals: {len(scored)} have a reward, {len(self.replay)} are in the replay "
+            f"buffer; see ase db {self.directory.ledger_file} iteration={BEFORE_THE_FIRST} -c source,fate,reward,reason"
+        )
 
     def step(self) -> IterationReport:
         """One iteration of the paper's loop."""
@@ -138,7 +170,7 @@ class Campaign:
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
-        wanted = self.config.evaluation.per_iteration
+        wanted = self.stage.config.evaluation.per_iteration
         survivors = self.screener.screen(candidates, wanted, progress)
         if not survivors:
             self._notes.append("no crystal survived the screening")
@@ -152,16 +184,23 @@ class Campaign:
 
     def evaluate(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:
         """Compute properties and rewards; returns the candidates that got a reward."""
-        structures = [c.final for c in survivors if c.final is not None]
-        results = self.properties.evaluate(structures, progress)
-        self.evaluations += len(structures)
-        for candidate, result in zip(survivors, results, strict=True):
-            self._reward(candidate, result)
-        scored = [c for c in survivors if c.fate is Fate.SCORED]
+        scored = self._score(survivors, progress)
+        for candidate in scored:
+            candidate.credit = self.diversity.credit(candidate.composition, self._worth(candidate))
         failed = [c for c in survivors if c.fate is Fate.EVAL_FAILED]
         if failed:
             self._notes.append(f"{len(failed)} of {len(survivors)} evaluations failed, e.g. {failed[0].reason}")
         return scored
+
+    def _score(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:
+        """Pay for the properties of candidates; returns those that got a reward."""
+        structures = [c.final for c in survivors if c.final is not None]
+        results = self.properties.evaluate(structures, progress)
+        self.evaluations += len(structures)
+        self.curriculum.spend(len(structures))
+        for candidate, result in zip(survivors, results, strict=True):
+            self._reward(candidate, result)
+        return [c for c in survivors if c.fate is Fate.SCORED]
 
     def _reward(self, candidate: Candidate, result: dict[str, float] | Failure) -> None:
         """The only way to a reward: a finite score of every objective."""
@@ -173,7 +212,6 @@ class Campaign:
             return
         candidate.fate, candidate.reason = Fate.SCORED, ""
         candidate.scores, candidate.reward, candidate.hit = score.scores, score.reward, score.hit
-        candidate.credit = self.diversity.credit(candidate.composition, score.reward)
 
     def learn(self, scored: list[Candidate], progress: Progress) -> LearningReport | None:
         """Learn the best of this iteration and some of the best before it."""
@@ -197,9 +235,20 @@ class Campaign:
         ranked = sorted(scored, key=lambda c: -(c.credit or 0.0))
         top = ranked[: math.ceil(self.config.learning.top_fraction * len(ranked))]
         replayed = self.replay.sample(self.config.replay.sample, self._numpy_rng("replay"), self.diversity)
-        lessons = [(self._lesson(c), c.credit) for c in top] + [(r.structure, r.credit) for r in replayed]
+        lessons = [(self._lesson(c), c.credit) for c in top] + [(r.structure, self._credit_now(r)) for r in replayed]
         usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
         return [structure for structure, _ in usable], [credit for _, credit in usable]
+
+    def _worth(self, candidate: Candidate) -> float:
+        """What a scored crystal is worth to the learner in this iteration (the reward, unless preferences move)."""
+        return self.rewards.worth(candidate.scores, self.iteration)
+
+    def _credit_now(self, replayed: Replayed) -> float:
+        """What a remembered crystal is worth in this iteration, after the diversity filter."""
+        score = self.rewards.score(replayed.properties) if self.rewards.moving else Failure("", "")
+        if isinstance(score, Failure):
+            return replayed.credit
+        return self.rewards.worth(score.scores, self.iteration) * self.diversity.factor(replayed.composition)
 
     def _lesson(self, candidate: Candidate) -> Structure | None:
         """The form of a crystal that the agent learns."""
@@ -208,18 +257,18 @@ class Campaign:
     def remember(self, candidates: list[Candidate], learned: LearningReport | None) -> IterationReport:
         """Record everything, tell the callbacks, and save a checkpoint."""
         for candidate in candidates:
-            lesson = self._lesson(candidate)
-            if candidate.fate is Fate.SCORED and lesson is not None and candidate.reward is not None:
-                self.replay.add(lesson, candidate.composition, candidate.reward)
-                self.hits += candidate.hit is True
+            if candidate.fate is Fate.SCORED and candidate.reward is not None:
+                self._store(candidate)
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
         self.replay.prune(self.diversity)
         self.ledger.record(candidates)
-        metrics = iteration_metrics(self.config, candidates, learned, self.evaluations, len(self.replay))
+        metrics = iteration_metrics(
+            self.config, candidates, learned, self.evaluations, len(self.replay), self.stage.number
+        )
         report = IterationReport(
             iteration=self.iteration,
-            total=self.config.iterations,
+            total=self.curriculum.iterations,
             funnel=funnel(candidates),
             metrics=metrics,
             seconds=dict(self._seconds),
@@ -229,28 +278,62 @@ class Campaign:
         # Before the checkpoint: what listeners wrote for an iteration without one is dropped on resume.
         for callback in self.callbacks:
             callback.on_iteration(report)
-        self.iteration += 1
-        self.stopped = self._stop_rule(report)
-        self._save()
+        self._close_iteration(report)
         return report
 
-    def _stop_rule(self, report: IterationReport) -> str:
-        """The rule that ends the campaign now; empty when none does."""
-        stop = self.config.stop
-        mean = report.metrics["reward_mean"]
-        if stop.mean_reward is not None and mean is not None and mean >= stop.mean_reward:
-            return f"mean reward reached {stop.mean_reward:g}"
-        if stop.max_evaluations is not None and self.evaluations >= stop.max_evaluations:
-            return f"{self.evaluations} evaluations spent"
-        if stop.hits is not None and self.hits >= stop.hits:
-            return f"{self.hits} hits found"
-        return ""
+    def _store(self, candidate: Candidate) -> None:
+        """Offer a scored crystal to the replay buffer."""
+        lesson = self._lesson(candidate)
+        if lesson is not None and candidate.reward is not None:
+            worth = self._worth(candidate)
+            self.replay.add(lesson, candidate.composition, worth, candidate.properties, self.stage.number)
+
+    def _close_iteration(self, report: IterationReport) -> None:
+        """Save a checkpoint: of the next stage if this one is over."""
+        former, metrics = self.stage, report.metrics
+        rule = self.curriculum.close_iteration(self.iteration, metrics["reward_mean"], int(metrics["hits"] or 0))
+        self.iteration += 1
+        if self.curriculum.stage is former:
+            self.stopped = rule
+            self._save()
+            return
+        self._take_up(self.curriculum.stage)
+        self.best = next(iter(self._ranked(1)), None)
+        self._save()
+        if rule:
+            self._tell(f"stage {former.name} ends: {rule}")
+        self._tell(self.curriculum.announcement())
+
+    def _take_up(self, stage: Stage) -> None:
+        """Pursue the goal of another stage; weights, optimizer and memories go on."""
+        former, self.stage = self.stage, stage
+        former.properties.close()
+        self.properties, self.rewards = stage.properties, stage.rewards
+        self.replay.rescore(self.curriculum.reward)
+        if stage.config.constraints == former.config.constraints:
+            return
+        learned, seen = self.learner.state_dict(), self.screener.state_dict()
+        self.screener.close()
+        self.learner, _ = self.start_from.learner(stage.config)
+        self.learner.load_state_dict(learned)
+        self.screener = Screener(self.config.screening, stage.constraints)
+        self.screener.load_state_dict(seen)
+
+    def _ranked(self, n: int) -> list[Candidate]:
+        """The best crystals that the campaign has found, by the rewards of the present stage."""
+        given = len(self.start_from.crystals)
+        best = self.curriculum.rank(self.ledger.candidates()) if self.config.stages else self.ledger.best(n + given)
+        return [c for c in best if not c.source and c.reward][:n]
+
+    def _tell(self, text: str) -> None:
+        for callback in self.callbacks if text else ():
+            callback.on_news(text)
 
     def _save(self) -> None:
         memory = {
             "prior": self._prior_identity,
             "evaluations": self.evaluations,
-            "hits": self.hits,
+            "curriculum": self.curriculum.state_dict(),
             "stopped": self.stopped,
             "replay": self.replay.state_dict(),
             "diversity": self.diversity.state_dict(),
@@ -263,8 +346,9 @@ class Campaign:
         if saved is not None:
             self.iteration, weights, memory = saved
             self._recall(weights, memory)
-        self.ledger.rollback(self.iteration)
-        self.best = next(iter(self.ledger.best(1)), None)
+            self._begun = True
+        self.ledger.rollback(self.iteration if self._begun else BEFORE_THE_FIRST)
+        self.best = next(iter(self._ranked(1)), None)
 
     def _recall(self, weights: dict[str, Any], memory: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
@@ -274,9 +358,11 @@ class Campaign:
                     f"{self.directory.path}: the campaign began from other weights than those that prior "
                     f"'{self.config.generator.prior}' holds now; put the old ones back to continue"
                 )
+            self.curriculum.load_state_dict(memory["curriculum"])
+            if self.curriculum.stage is not self.stage:
+                self._take_up(self.curriculum.stage)
             self.learner.load_state_dict(weights)
             self.evaluations = int(memory["evaluations"])
-            self.hits = int(memory["hits"])
             self.stopped = str(memory["stopped"])
             self.replay.load_state_dict(memory["replay"])
             self.diversity.load_state_dict(memory["diversity"])
@@ -290,6 +376,7 @@ class Campaign:
         """Stop the worker processes."""
         self.screener.close()
         self.properties.close()
+        self.curriculum.close()
         self.directory.unlock()
 
     def _summarise(self, stopped: str) -> CampaignSummary:
@@ -299,12 +386,12 @@ class Campaign:
             evaluations=self.evaluations,
             hits=self.hits,
             stopped=stopped,
-            best=tuple(c for c in self.ledger.best(self.config.logging.best) if c.reward),
+            best=tuple(self._ranked(self.config.logging.best)),
             goal=self.config.goal,
         )
 
     def _timed(self, stage: str, work: Callable[[Progress], T]) -> T:
-        """Run a stage with progress and a stopwatch; stop between stages and ticks when interrupted."""
+        """Run a step of an iteration with progress and a stopwatch; stop between ticks when interrupted."""
 
         def progress(done: float) -> None:
             if self._interrupted():
@@ -338,6 +425,10 @@ def load_agent(directory: Path) -> Generator:
     saved = run.load()
     if saved is None:
         raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
-    agent = load_generator(config.generator.prior, config.generator.within(config.constraints))
-    agent.load_state_dict(saved[1]["agent"])
+    _, weights, memory = saved
+    if "curriculum" not in memory:
+        raise CheckpointError(f"{directory}: its checkpoint is of another version of matinvent")
+    settings = config.by_stage()[len(memory["curriculum"]["begins"]) - 1]
+    agent = load_generator(settings.generator.prior, settings.generator.within(settings.constraints))
+    agent.load_state_dict(weights["agent"])
     return agent

@@ -6,15 +6,25 @@ A campaign file is YAML; unknown keys are refused, and ``--set a.b=c`` overrides
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Aggregation = Literal["weighted_mean", "geometric_mean", "product", "min", "chebyshev"]
 
 
 class Section(BaseModel):
@@ -233,6 +243,28 @@ class ObjectiveConfig(Section):
         return self
 
 
+def _distinct(objectives: tuple[ObjectiveConfig, ...]) -> tuple[ObjectiveConfig, ...]:
+    names = [objective.property for objective in objectives]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"objectives name a property twice: {', '.join(sorted(repeated))}")
+    return objectives
+
+
+Objectives = Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class PreferencesConfig(Section):
+    """Several goals without a fixed compromise: weights that move, so that a whole front is found.
+
+    What the agent learns from moves (the credit); rewards, and with them metrics and stop rules, keep the weights of
+    the objectives. See rewards/preferences.py.
+    """
+
+    moving: bool = Field(False, description="Move the weights of the objectives over all compromises.")
+    per_iteration: Count = Field(4, description="Compromises per iteration; a crystal counts by what suits it best.")
+
+
 class ConstraintsConfig(ElementsConfig, CrystalKind):
     """What a crystal must be, whatever its properties; checked before anything is computed.
 
@@ -310,11 +342,49 @@ class LearningConfig(Section):
 
 
 class StopConfig(Section):
-    """When a campaign ends before its last iteration."""
+    """When a campaign, or each of its stages, ends before its last iteration; null: never for this reason."""
 
     mean_reward: Fraction | None = Field(None, description="Stop once the mean reward of an iteration reaches this.")
     max_evaluations: Count | None = Field(None, description="Stop once this many evaluations are spent.")
     hits: Count | None = Field(None, description="Stop once this many crystals meet all objectives (see their `hit`).")
+    plateau: Count | None = Field(
+        None,
+        description="Stop after this many iterations in which the running mean reward (over five iterations) was not "
+        "better than ever before.",
+    )
+
+
+class StageConfig(Section):
+    """One stage of a campaign; whatever is left out is as at the top level of the file."""
+
+    name: Name = Field(description="What the stage is called.")
+    iterations: Count = Field(description="Iterations of the stage, unless a rule of `stop` ends it before.")
+    objectives: Objectives | None = Field(None, description="Objectives of this stage, instead of the others.")
+    aggregation: Aggregation | None = Field(None, description="How their scores become a reward.")
+    preferences: PreferencesConfig | None = Field(None, description="Whether weights move, where it differs.")
+    constraints: ConstraintsConfig | None = Field(None, description="Constraints that differ in this stage.")
+    evaluation: EvaluationConfig | None = Field(None, description="Evaluation settings that differ in this stage.")
+    stop: StopConfig | None = Field(
+        None, description="Rules that differ in this stage; evaluations, hits and plateau are counted in each stage."
+    )
+
+
+class StartConfig(Section):
+    """What a campaign starts from beside its prior."""
+
+    crystals: Annotated[
+        tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+    ] = Field((), description="Files or folders of crystals; evaluated first, they enter the replay buffer.")
+    agent: str | None = Field(None, description="Run directory of another campaign, whose trained agent learns on.")
+    prior: Literal["pretrained", "agent"] = Field(
+        "pretrained", description="What the agent is held near: generator.prior, or `agent` as it was at the start."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.prior == "agent" and self.agent is None:
+            raise ValueError("prior 'agent' needs an agent: the run directory of another campaign")
+        return self
 
 
 class LoggingConfig(Section):
@@ -327,34 +397,86 @@ class LoggingConfig(Section):
 class CampaignConfig(Section):
     """A whole campaign."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     description: str = ""
     goal: str = Field("", description="The goal in words, for people.")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    iterations: Count = 60
+    iterations: Count = Field(60, description="Iterations; with `stages`, each of these has its own instead.")
     threads: Annotated[int, Field(ge=0)] = Field(
         0, description="CPU threads for sampling and learning; 0: one per core."
     )
     generator: GeneratorConfig = GeneratorConfig()
+    start: StartConfig = StartConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()
     screening: ScreeningConfig = ScreeningConfig()
-    objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1)]
-    aggregation: Literal["weighted_mean", "geometric_mean", "product", "min", "chebyshev"] = "weighted_mean"
+    objectives: Objectives
+    aggregation: Aggregation = "weighted_mean"
+    preferences: PreferencesConfig = PreferencesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     replay: ReplayConfig = ReplayConfig()
     diversity: DiversityConfig = DiversityConfig()
     learning: LearningConfig = LearningConfig()
     stop: StopConfig = StopConfig()
+    stages: tuple[StageConfig, ...] = Field(
+        (), description="Stages that follow each other (a curriculum); empty: one, of the settings at the top level."
+    )
     logging: LoggingConfig = LoggingConfig()
 
     @model_validator(mode="after")
-    def _objectives_distinct(self) -> CampaignConfig:
-        names = [objective.property for objective in self.objectives]
+    def _stages_fit(self) -> Self:
+        names = [stage.name for stage in self.stages]
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
-            raise ValueError(f"objectives name a property twice: {', '.join(sorted(repeated))}")
+            raise ValueError(f"stages name two the same: {', '.join(sorted(repeated))}")
+        try:
+            self.by_stage()
+        except ValidationError as error:
+            raise ValueError(
+                "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+            ) from None
         return self
 
+    def by_stage(self) -> tuple[CampaignConfig, ...]:
+        """The complete settings of each stage, as a campaign of one stage; without stages those of the campaign."""
+        return tuple(self._during(stage) for stage in self.stages) or (self,)
+
+    def _during(self, stage: StageConfig) -> CampaignConfig:
+        return self.model_copy(
+            update={
+                "stages": (),
+                "iterations": stage.iterations,
+                "objectives": stage.objectives or self.objectives,
+                "aggregation": stage.aggregation or self.aggregation,
+                "preferences": _over(self.preferences, stage.preferences),
+                "constraints": _over(self.constraints, stage.constraints),
+                "evaluation": _over(self.evaluation, stage.evaluation),
+                "stop": _over(self.stop, stage.stop),
+            }
+        )
+
+    @property
+    def total_iterations(self) -> int:
+        """Iterations of all stages."""
+        return sum(settings.iterations for settings in self.by_stage())
+
+    def properties(self) -> list[str]:
+        """Properties of the objectives of all stages, each once, in the order in which they first occur."""
+        return list(dict.fromkeys(o.property for settings in self.by_stage() for o in settings.objectives))
+
     def to_yaml(self) -> str:
-        """The complete configuration, defaults included, as YAML that loads back to an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
+        """The complete configuration, defaults included, as YAML that loads back to an equal one.
+
+        Of stages only what was given is written: the rest follows the top level, also when that is edited.
+        """
+        data = self.model_dump(mode="json", by_alias=True)
+        data["stages"] = [stage.model_dump(mode="json", by_alias=True, exclude_unset=True) for stage in self.stages]
+        return yaml.safe_dump(data, sort_keys=False)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _over(base: S, changes: S | None) -> S:
+    """A section with the settings that another one was given."""
+    given = {} if changes is None else changes.model_dump(exclude_unset=True)
+    return type(base).model_validate({**base.model_dump(), **given})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
-from matinvent.config import CampaignConfig, ObjectiveConfig
+from matinvent.config import CampaignConfig, Section
 from matinvent.errors import ConfigError
 
 
@@ -104,12 +104,17 @@ def _lies_below(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> b
 
 def _suggest(location: tuple[int | str, ...]) -> str:
     """Name the closest known key beside a misspelt one."""
-    model: Any = CampaignConfig
+    model: type[Section] = CampaignConfig
     for part in location[:-1]:
-        if isinstance(part, int):
-            model = ObjectiveConfig
-        elif part in model.model_fields and part != "objectives":
-            model = model.model_fields[part].annotation
+        if isinstance(part, str):
+            model = _section(model.model_fields[part].annotation) or model
     known = [field.alias or name for name, field in model.model_fields.items()]
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """The kind of section that a field holds, be it one, a list of them, or none at all."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section, get_args(annotation))), None)

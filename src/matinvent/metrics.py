@@ -23,6 +23,7 @@ def iteration_metrics(
     learned: LearningReport | None,
     evaluations: int,
     replay_size: int,
+    stage: int = 0,
 ) -> dict[str, float | None]:
     """All metrics of one iteration, None where nothing could be measured.
 
@@ -32,14 +33,16 @@ def iteration_metrics(
         learned: what the learner did, None if nothing.
         evaluations: property evaluations spent so far, failed ones included.
         replay_size: crystals in the replay buffer.
+        stage: the stage that the iteration belongs to (0-based); ``stage`` among the metrics counts from 1, and
+            is there only if the campaign has stages.
     """
     scored = [c for c in candidates if c.fate is Fate.SCORED]
-    metrics = _rewards(scored)
-    goals = [objective.property for objective in config.objectives if objective.role == "objective"]
-    if len(goals) > 1:
-        metrics["hypervolume"] = hypervolume([[c.scores[goal] for goal in goals] for c in scored]) if scored else 0.0
-    for objective in config.objectives:
-        name = objective.property
+    metrics: dict[str, float | None] = {"stage": stage + 1} if config.stages else {}
+    metrics.update(_rewards(scored))
+    goals = [[o.property for o in settings.objectives if o.role == "objective"] for settings in config.by_stage()]
+    if any(len(names) > 1 for names in goals):
+        metrics["hypervolume"] = _hypervolume(scored, goals[stage])
+    for name in config.properties():
         metrics[f"{name}_mean"] = _mean(c.properties[name] for c in scored if name in c.properties)
     metrics.update(_screening(config.screening, candidates))
     metrics.update(_diversity(scored))
@@ -58,6 +61,13 @@ def _rewards(scored: Sequence[Candidate]) -> dict[str, float | None]:
         "credit_mean": _mean(c.credit for c in scored if c.credit is not None),
         "hits": sum(c.hit is True for c in scored),
     }
+
+
+def _hypervolume(scored: Sequence[Candidate], goals: Sequence[str]) -> float | None:
+    """Hypervolume of the scores of several goals; None of one."""
+    if len(goals) < 2:
+        return None
+    return hypervolume([[c.scores[goal] for goal in goals] for c in scored]) if scored else 0.0
 
 
 def _screening(config: ScreeningConfig, candidates: Sequence[Candidate]) -> dict[str, float | None]:

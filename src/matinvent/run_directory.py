@@ -138,6 +138,17 @@ class RunDirectory:
             ) from None
         return int(newest.name.removeprefix(_PREFIX)), weights, memory
 
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a file that the campaign needs from its start on; it exists whole or not at all."""
+        temporary = self.path / f".{name}.part"
+        _write(temporary, content)
+        temporary.replace(self.path / name)
+
+    def kept(self, name: str) -> bytes | None:
+        """What :meth:`keep` wrote, None before."""
+        path = self.path / name
+        return path.read_bytes() if path.is_file() else None
+
     def _saved(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         return sorted(self.checkpoints.glob(f"{_PREFIX}[0-9]*"))

@@ -113,6 +113,21 @@ def test_a_dry_run_prints_settings_that_load_back_and_writes_nothing(campaign, t
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_prints_stages_as_they_were_written(campaign, tmp_path, capsys):
+    stages = "stages=[{name: easy, iterations: 2, stop: {plateau: 1}}, {name: hard, iterations: 3}]"
+    start = "start={crystals: mine/, agent: runs/density-1}"
+    changes = ["--set", stages, "--set", start, "--set", "stages.0.iterations=5"]
+    assert invoke("run", "density", "--preset", "quick", "--dry-run", *changes) == 0
+    file = tmp_path / "mine.yaml"
+    file.write_text(capsys.readouterr().out, encoding="utf-8")
+    config = load_task(str(file), overrides=["evaluation.per_iteration=7"])
+    assert [stage.iterations for stage in config.by_stage()] == [5, 3]
+    assert [stage.evaluation.per_iteration for stage in config.by_stage()] == [7, 7], "stages follow the top level"
+    assert (config.by_stage()[0].stop.plateau, config.start.crystals) == (1, ("mine/",))
+    assert invoke("run", "density", "--set", "stages=[{name: a, itertions: 2}]") == 2
+    assert "unknown key 'stages.0.itertions' (did you mean 'iterations'?)" in complaint(capsys)
+
+
 @pytest.mark.parametrize(("file", "resumable"), [("thesis.tex", False), ("config.yaml", True)])
 def test_an_existing_directory_is_refused_untouched(campaign, tmp_path, capsys, file, resumable):
     (tmp_path / "mine").mkdir()

@@ -11,7 +11,7 @@ import pytest
 from matinvent.cli import main
 
 COMMANDS = (
-    "run", "resume", "generate", "evaluate", "properties", "predictor", "tasks", "priors", "schema", "doctor",
+    "run", "resume", "generate", "evaluate", "properties", "predictor", "front", "tasks", "priors", "schema", "doctor",
     "pretrain", "reference",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from matinvent.config import (
     GeneratorConfig,
     LearningConfig,
     ObjectiveConfig,
+    StageConfig,
     StopConfig,
 )
 from matinvent.config_files import apply_override, build_config, load_config
@@ -39,6 +40,14 @@ def campaign_file(tmp_path):
         ("learning.sigm=1", r"unknown key 'learning.sigm' \(did you mean 'sigma'\?\)"),
         ("objectives.0.tarjet=1", r"did you mean 'target'\?"),
         ("screening.relaxation.fmx=1", r"did you mean 'fmax'\?"),
+        ("start.crystalls=[a]", r"unknown key 'start.crystalls' \(did you mean 'crystals'\?\)"),
+        ("start.prior=agent", r"prior 'agent' needs an agent"),
+        ("stages=[{name: a/b, iterations: 1}]", r"'stages.0.name'"),
+        (
+            "stages=[{name: a, iterations: 1, constraints: {elements: []}}]",
+            r"unknown key 'stages.0.constraints.elements'",
+        ),
+        ("stop.plateau=0", r"'stop.plateau'"),
         ("itertions=5", r"did you mean 'iterations'\?"),
         ("iterations=many", "'iterations': .*integer.*given: 'many'"),
         ("iterations=0", "'iterations': .*greater than or equal to 1"),
@@ -135,6 +144,7 @@ def test_the_schema_describes_what_the_loader_accepts():
     schema = CampaignConfig.model_json_schema()
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) == {"name", "objectives"}
+    assert set(schema["$defs"]["StageConfig"]["required"]) == {"name", "iterations"}
     assert "lambda" in schema["$defs"]["LearningConfig"]["properties"]
 
 
@@ -160,6 +170,18 @@ def objectives(draw: st.DrawFn, name: str) -> ObjectiveConfig:
 
 
 @st.composite
+def stages(draw: st.DrawFn, name: str) -> StageConfig:
+    given: dict[str, object] = {"name": name, "iterations": draw(st.integers(1, 99))}
+    if draw(st.booleans()):
+        given["objectives"] = (draw(objectives(draw(st.sampled_from(["density", "hhi"])))),)
+    if draw(st.booleans()):
+        given["stop"] = StopConfig(hits=draw(st.none() | st.integers(1, 9)))
+    if draw(st.booleans()):
+        given["aggregation"] = draw(st.sampled_from(["product", "chebyshev"]))
+    return StageConfig.model_validate(given)
+
+
+@st.composite
 def campaigns(draw: st.DrawFn) -> CampaignConfig:
     names = draw(st.lists(st.sampled_from(["density", "hhi", "price", "no", "1e5"]), min_size=1, unique=True))
     tolerance = draw(st.integers(0, 9))
@@ -173,9 +195,12 @@ def campaigns(draw: st.DrawFn) -> CampaignConfig:
         diversity=DiversityConfig(tolerance=tolerance, limit=tolerance + draw(st.integers(1, 9))),
         learning=LearningConfig.model_validate({"learning_rate": draw(finite(1e-9, 1)), "lambda": draw(finite(1, 9))}),
         stop=StopConfig(mean_reward=draw(st.none() | finite(0, 1))),
+        stages=tuple(draw(stages(name)) for name in draw(st.lists(st.sampled_from("abc"), unique=True))),
     )
 
 
 @given(campaigns())
 def test_yaml_gives_back_an_equal_campaign(config):
-    assert build_config(yaml.safe_load(config.to_yaml())) == config
+    again = build_config(yaml.safe_load(config.to_yaml()))
+    assert again == config
+    assert again.by_stage() == config.by_stage()

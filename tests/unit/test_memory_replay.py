@@ -86,6 +86,36 @@ def test_credits_are_filtered_anew_at_every_draw():
     assert seen[6] == [], "a composition that earns nothing is not learned again"
 
 
+@given(st.lists(st.tuples(st.sampled_from(ELEMENTS), st.floats(0, 1), st.none() | st.floats(0, 1)), max_size=20))
+@settings(deadline=None)
+def test_a_new_goal_gives_new_rewards_and_drops_who_has_none(history):
+    buffer = ReplayBuffer(ReplayConfig(min_reward=0.1))
+    latest: dict[str, float | None] = {}
+    for symbol, reward, later in history:
+        before = rewards(buffer).get(symbol, 0.1)
+        buffer.add(crystal(symbol), symbol, reward, {} if later is None else {"later": later}, stage=2)
+        if reward > before:
+            latest[symbol] = later
+    stages = []
+
+    def reward_of(properties, stage):
+        stages.append(stage)
+        return properties.get("later")
+
+    buffer.rescore(reward_of)
+    assert rewards(buffer) == {name: later for name, later in latest.items() if later is not None and later > 0.1}
+    assert set(stages) <= {2}
+
+
+def test_properties_are_restored_so_that_a_resumed_campaign_can_rescore():
+    buffer = ReplayBuffer(ReplayConfig())
+    buffer.add(crystal(), "Fe", 0.5, {"density": 0.1 + 0.2}, stage=1)
+    restored = ReplayBuffer(ReplayConfig())
+    restored.load_state_dict(json.loads(json.dumps(buffer.state_dict())))
+    restored.rescore(lambda properties, stage: properties["density"] * stage)
+    assert rewards(restored) == {"Fe": 0.1 + 0.2}
+
+
 def test_prune_drops_what_earns_nothing_and_keeps_the_rest():
     buffer = ReplayBuffer(ReplayConfig())
     diversity = DiversityFilter(DiversityConfig(tolerance=0, limit=2))

@@ -283,3 +283,27 @@ def test_worker_processes_evaluate_and_a_crash_costs_one_crystal():
 def test_faulty_settings_are_refused_before_anything_runs(requests, settings, message):
     with pytest.raises(ConfigError, match=message):
         service(requests, **settings)
+
+
+class Spread:
+    """Two of these with unlike params have uncertainties of one name."""
+
+    properties = (
+        PropertyInfo("gap", "eV", "Gap.", (0.0, 9.0), "instant", "definition", uncertainty="gap_uncertainty"),
+        PropertyInfo("gap_uncertainty", "eV", "Its error.", (0.0, 9.0), "instant", "definition"),
+    )
+    version = "1"
+
+    def __init__(self, spread: float) -> None:
+        self.params = {"spread": spread}
+
+    def evaluate(self, structures):
+        return [{"gap": 1.0, "gap_uncertainty": self.params["spread"]} for _ in structures]
+
+
+def test_values_of_one_evaluator_never_hide_those_of_another():
+    requests = [(f"{HERE}:Spread", {"spread": spread}) for spread in (0.1, 0.2)]
+    with pytest.raises(ConfigError, match="would come from two evaluators"):
+        PropertyService(requests, EvaluationConfig(executor="serial"), None)
+    same = PropertyService([requests[0], requests[0]], EvaluationConfig(executor="serial"), None)
+    assert [info.name for info in same.properties.values()] == ["gap", "gap_uncertainty"]

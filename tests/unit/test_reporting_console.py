@@ -100,3 +100,19 @@ def test_a_resumed_campaign_says_so():
     with ConsoleCallback(Console(file=text, width=200)) as listener:
         listener.on_start(CONFIG, Path("run"), 2)
     assert "resuming at iteration 3" in text.getvalue()
+
+
+def test_a_campaign_of_stages_has_the_columns_of_all_and_says_when_one_begins():
+    stage = "{name: hard, iterations: 4, objectives: [{property: price, kind: minimize, lo: 0, hi: 9}]}"
+    config = load_task("density", overrides=[f"stages=[{{name: dense, iterations: 3}}, {stage}]"])
+    text = io.StringIO()
+    with ConsoleCallback(Console(file=text, width=200)) as listener:
+        listener.on_start(config, Path("run"), 0)
+        listener.on_news("stage 1 of 2, [dense]")
+        metrics = {"reward_mean": 0.5, "reward_max": 0.5, "density_mean": 17.0, "price_mean": None}
+        listener.on_iteration(IterationReport(0, 7, dict.fromkeys(FUNNEL, 4), metrics, {"sample": 2.0}))
+    start, head, news, row = [line for line in text.getvalue().splitlines() if line][1:]
+    assert "7 iterations" in start
+    assert head.split()[-3:] == ["density", "price", "time"]
+    assert news == "stage 1 of 2, [dense]"
+    assert row.split()[-3:] == ["17", "-", "2s"]

@@ -21,6 +21,8 @@ from matinvent.cli import (
     crystals,
     doctor,
     evaluation,
+    experiments,
+    fronts,
     predictors,
     pretraining,
     properties,
@@ -61,6 +63,8 @@ app = typer.Typer(
 )
 app.command(rich_help_panel="Campaigns")(campaigns.run)
 app.command(rich_help_panel="Campaigns")(campaigns.resume)
+app.command(rich_help_panel="Campaigns")(fronts.front)
+app.command(rich_help_panel="Campaigns")(experiments.experiment)
 app.command(rich_help_panel="Crystals")(crystals.generate)
 app.command(rich_help_panel="Crystals")(evaluation.evaluate)
 app.command(rich_help_panel="Crystals")(properties.properties)

@@ -35,6 +35,7 @@ def run(
     [bold]Examples[/bold]
     $ matinvent run density --preset quick
     $ matinvent run hhi --seed 7 --set iterations=100 --set learning.sigma=0.05
+    $ matinvent run density --set start.agent=runs/density-1 --set start.crystals=mine/
     $ matinvent run density --dry-run > mine.yaml
     $ matinvent run mine.yaml
     """

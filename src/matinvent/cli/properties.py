@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +13,8 @@ from rich.markup import escape
 
 from matinvent.cli.evaluation import report_unreadable
 from matinvent.cli.output import console, error_console, progress_bar, refuse_existing
-from matinvent.cli.property_tables import show_catalogue, show_details, show_results, write_results
-from matinvent.errors import ConfigError, Failure
+from matinvent.cli.property_tables import show_catalogue, show_details, show_results, without_companions, write_results
+from matinvent.errors import ConfigError, Failure, InputError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 Request = tuple[str, Mapping[str, Any]]
 Row = Mapping[str, float | Failure]
+
+_EXPONENTIAL = r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"
 
 
 def properties(
@@ -70,11 +74,20 @@ def properties(
     requests = _requests(wanted or [], params or [])
     if output is not None:
         refuse_existing(output)
+        _check_folder(output)
     service = _service(requests, workers)
     try:
         _compute(service, files, relax, workers, output)
     finally:
         service.close()
+
+
+def _check_folder(output: Path) -> None:
+    """Refuse a file that could not be written, before hours of computing."""
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: there is no folder {output.parent}; make it first or choose another --output")
+    if not os.access(output.parent, os.W_OK):
+        raise InputError(f"{output}: folder {output.parent} cannot be written to; choose another --output")
 
 
 def _compute(service: PropertyService, files: Sequence[Path], relax: bool, workers: int, output: Path | None) -> None:
@@ -115,7 +128,8 @@ def _requests(wanted: Sequence[str], params: Sequence[str]) -> list[Request]:
         if not (equals and key and name in chosen):
             raise ConfigError(f"--param {param}: must be NAME.KEY=VALUE with NAME one of {', '.join(names)}")
         try:
-            chosen[name][key] = yaml.safe_load(text)
+            # YAML takes 1e3 for a word, for want of a point.
+            chosen[name][key] = float(text) if re.fullmatch(_EXPONENTIAL, text.strip()) else yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--param {param}: the value cannot be read: {error}") from None
     return list(chosen.items())
@@ -130,7 +144,7 @@ def _service(requests: Sequence[Request], workers: int) -> PropertyService:
 
 
 def _advise_relaxing(infos: Mapping[str, PropertyInfo]) -> None:
-    names = [name for name, info in infos.items() if "relaxed structure" in info.needs]
+    names = [name for name, info in without_companions(infos).items() if "relaxed structure" in info.needs]
     if names:
         advice = f"{', '.join(names)}: meant for relaxed crystals. If yours are not, use --relax."
         error_console().print(escape(advice), style="yellow", soft_wrap=True, highlight=False)

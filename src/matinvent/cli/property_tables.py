@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,17 +26,25 @@ Row = Mapping[str, float | Failure]
 #: Failures that are explained on the terminal; all are in a file.
 _REASONS = 10
 
+#: Columns from which on the catalogue has room for what properties need.
+_WIDE = 110
+
 
 def show_catalogue() -> None:
     """Print all properties by name."""
     from matinvent.properties.registry import describe
 
     infos = sorted(describe(), key=lambda info: info.name)
-    table = Table("property", "unit", "cost", "needs", "±", "what", title=f"{len(infos)} properties")
-    for info in infos:
-        cells = (info.name, info.unit, info.cost, ", ".join(info.needs), "✓" if info.uncertainty else "")
-        table.add_row(*map(escape, (*cells, info.description)))
     out = console()
+    wide = out.width >= _WIDE
+    table = Table(title=f"{len(infos)} properties", box=HEAVY_HEAD if wide else SIMPLE_HEAD)
+    table.add_column("property", no_wrap=True, min_width=max(len(info.name) for info in infos))  # to be typed as it is
+    for heading in ("unit", "cost", *(["needs"] if wide else []), "±", "what"):
+        table.add_column(heading, overflow="fold")
+    for info in infos:
+        needs = [", ".join(info.needs)] if wide else []
+        cells = (info.name, info.unit, info.cost, *needs, "✓" if info.uncertainty else "", info.description)
+        table.add_row(*map(escape, cells))
     out.print(table)
     out.print(
         "±: comes with an uncertainty. Cost: order of magnitude per crystal on one core. All about one: "
@@ -64,7 +73,7 @@ def show_details(name: str) -> None:
         "needs": ", ".join(info.needs) or "nothing but the crystal",
         "uncertainty": info.uncertainty or "none",
         "source": info.source,
-        "parameters": "\n".join(map(_parameter, inspect.signature(factory).parameters.values())) or "none",
+        "parameters": "\n".join(map(_parameter, _parameters(factory))) or "none",
     }.items():
         table.add_row(f"[bold]{escape(label)}[/bold]", escape(text))
     out = console()
@@ -76,6 +85,14 @@ def _prose(docstring: str) -> str:
     """A docstring without markup and without the line breaks of its paragraphs."""
     plain = re.sub(r":[a-z]+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", docstring).replace("``", "")
     return re.sub(r"(?<=[^\n:])\n(?: {8,}|(?=\S))", " ", plain)
+
+
+def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    """What can be set: of a function of a structure all but the structure."""
+    from matinvent.properties.functions import is_property_function
+
+    parameters = list(inspect.signature(factory).parameters.values())
+    return parameters[1:] if is_property_function(factory, {}) else parameters
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
@@ -90,8 +107,11 @@ def show_results(
     rows: Sequence[Row],
 ) -> None:
     """Print values with their uncertainties; where there is none the kind of the failure, and below why."""
-    shown = _without_companions(infos)
-    table = Table("source", "formula", *(f"{name}\n[dim]{escape(info.unit)}[/dim]" for name, info in shown.items()))
+    shown = without_companions(infos)
+    named = [f"{escape(name)}\n[dim]{escape(info.unit)}[/dim]" for name, info in shown.items()]
+    table = Table()
+    for heading in ("source", "formula", *named):
+        table.add_column(heading, overflow="fold")  # a number cut short would be another number
     for source, crystal, row in zip(sources, crystals, rows, strict=True):
         values = [_with_uncertainty(row[name], row.get(info.uncertainty)) for name, info in shown.items()]
         table.add_row(escape(source), escape(_formula(crystal)), *values)
@@ -122,7 +142,8 @@ def write_results(
     write_csv(path, [header, *body])
 
 
-def _without_companions(infos: Mapping[str, PropertyInfo]) -> dict[str, PropertyInfo]:
+def without_companions(infos: Mapping[str, PropertyInfo]) -> dict[str, PropertyInfo]:
+    """The properties without those that are another's uncertainty."""
     companions = {info.uncertainty for info in infos.values()}
     return {name: info for name, info in infos.items() if name not in companions}
 

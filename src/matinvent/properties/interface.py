@@ -59,8 +59,10 @@ class CoincidentArea:
         max_area: float = 400.0,
         primitive: bool = False,
     ) -> None:
-        if not 0 < max_area <= _LARGEST_AREA:
-            raise ConfigError(f"max_area {max_area}: give an area up to {_LARGEST_AREA:g} A^2")
+        number = isinstance(max_area, int | float) and not isinstance(max_area, bool)
+        if not (number and 0 < max_area <= _LARGEST_AREA):
+            raise ConfigError(f"max_area {max_area!r}: give an area up to {_LARGEST_AREA:g} A^2")
+        self._film_planes = LOW_PLANES if film_plane is None else [check_plane(film_plane)]
         mesh = plane_mesh(load_substrate(substrate), check_plane(plane), primitive)
         self.params: Mapping[str, Any] = {
             "substrate": substrate,
@@ -71,7 +73,6 @@ class CoincidentArea:
             # All that matters of the substrate; a file may change under its name.
             "mesh": [round(number, 6) for number in mesh.gram],
         }
-        self._film_planes = LOW_PLANES if film_plane is None else [check_plane(film_plane)]
         self._superlattices = Superlattices(mesh, max_area)
 
     def evaluate(self, structures: Sequence[Structure]) -> list[Values | Failure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -168,11 +168,22 @@ def _sources(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[_Source]
         if known is None:
             known = sources[resolve(name), text] = _Source(name, text, _evaluator(name, text), {})
         info = declared(name, known.evaluator)
-        known.wanted[name] = info
+        _claim(name, info, known, sources.values())
         uncertainty = companion(info, known.evaluator)
         if uncertainty is not None:
-            known.wanted[uncertainty.name] = uncertainty
+            _claim(uncertainty.name, uncertainty, known, sources.values())
     return list(sources.values())
+
+
+def _claim(name: str, info: PropertyInfo, source: _Source, sources: Iterable[_Source]) -> None:
+    """Have a property come from one evaluator; of two, one's values would hide the other's."""
+    for other in sources:
+        if other is not source and name in other.wanted:
+            raise ConfigError(
+                f"'{name}' would come from two evaluators, '{other.name}' with params {other.params} and "
+                f"'{source.name}' with params {source.params}; ask for one of them at a time"
+            )
+    source.wanted[name] = info
 
 
 def _as_json(name: str, params: Mapping[str, Any]) -> str:

@@ -80,6 +80,8 @@ def load_substrate(name: str) -> Cell:
     Raises:
         ConfigError: it is neither, the file cannot be read, or its crystal has disordered sites or no symmetry.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"substrate {name!r}: give a name ({', '.join(_NAMED)}) or a CIF file")
     if name in _NAMED:
         return _named_cell(_NAMED[name])
     path = Path(name).expanduser()
@@ -114,8 +116,9 @@ def check_plane(plane: Sequence[int]) -> tuple[int, int, int]:
     Raises:
         ConfigError: they are not, or all are zero.
     """
-    whole = [int(index) for index in plane if isinstance(index, int) and not isinstance(index, bool)]
-    if len(whole) != 3 or len(plane) != 3 or not any(whole):
+    given = list(plane) if isinstance(plane, Sequence) else []
+    whole = [int(index) for index in given if isinstance(index, int) and not isinstance(index, bool)]
+    if len(whole) != 3 or len(given) != 3 or not any(whole):
         raise ConfigError(f"plane {plane!r}: give three whole Miller indices, not all zero, such as [1, 0, 0]")
     return whole[0], whole[1], whole[2]
 

@@ -86,8 +86,8 @@ class HeatCapacity:
             "max_work": max_work,
         }
         for name, number in numbers.items():
-            if not 0 < number < np.inf:
-                raise ConfigError(f"heat_capacity: {name} is {number}; give a positive number")
+            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < np.inf:
+                raise ConfigError(f"heat_capacity: {name} is {number!r}; give a positive number")
         require_package(potential)
         self._potential = potential  # by name: instances travel to workers without weights
         self.params: Mapping[str, Any] = {"potential": energy_scale(potential), **numbers}

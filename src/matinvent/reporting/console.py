@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: What the bar says while a stage is at work.
 _STAGES = {
+    "start": "evaluating starting crystals",
     "sample": "sampling crystals",
     "screen": "screening",
     "evaluate": "evaluating properties",
@@ -55,14 +56,15 @@ class ConsoleCallback(Callback):
         goal = f": {config.goal}" if config.goal else ""
         self._print(f"[bold]{escape(config.name)}[/bold]{escape(goal)}")
         self._print(
-            f"{verb}, {config.iterations} iterations of {config.generator.samples} crystals, "
-            f"at most {config.evaluation.per_iteration} evaluated in each; seed {config.seed}; "
+            f"{verb}, {config.total_iterations} iterations of {config.generator.samples} crystals, "
+            f"at most {max(s.evaluation.per_iteration for s in config.by_stage())} evaluated in each; "
+            f"seed {config.seed}; "
             f"directory {escape(str(directory))}"
         )
-        self._metrics = ["reward_mean", "reward_max", *(f"{o.property}_mean" for o in config.objectives)]
+        self._metrics = ["reward_mean", "reward_max", *(f"{name}_mean" for name in config.properties())]
         # Short titles, so that a line with one property fits 80 columns; all numbers but "best" are means.
-        self._columns = [" iter", *FUNNEL, "reward", " best", *(o.property for o in config.objectives), "time"]
-        self._total = config.iterations
+        self._columns = [" iter", *FUNNEL, "reward", " best", *config.properties(), "time"]
+        self._total = config.total_iterations
         self._print()
         self._print("[bold]" + escape(" ".join(self._columns)) + "[/bold]")
         if self._console.is_terminal:
@@ -74,8 +76,13 @@ class ConsoleCallback(Callback):
             text = f"iteration {iteration + 1} of {self._total}: {_STAGES.get(stage, stage)}"
             self._bar.update(self._task, description=text, completed=min(max(done, 0.0), 1.0))
 
+    def on_news(self, text: str) -> None:
+        """Print it between the lines of the iterations."""
+        self._print(f"[bold]{escape(text)}[/bold]")
+
     def on_iteration(self, report: IterationReport) -> None:
         """Print the iteration's line, and its notes in yellow."""
+        self._total = report.total
         cells = [
             f"{report.iteration + 1}/{report.total}",
             *(str(report.funnel.get(station, "")) for station in FUNNEL),

@@ -22,11 +22,11 @@ class IterationReport:
 
     Attributes:
         iteration: 0-based number.
-        total: iterations the campaign is set to run.
+        total: iterations the campaign is set to run; fewer than before once a stage has ended early.
         funnel: station -> crystals that reached it (see :func:`matinvent.candidate.funnel`).
         metrics: name -> value, None where there was nothing to average; equal for equal seeds.
         seconds: stage -> wall time; kept apart because it differs from run to run.
-        best: the candidate with the largest reward of the campaign so far.
+        best: the candidate with the largest reward so far, by the goal of the present stage.
         notes: sentences a person should read (no survivors, evaluations failed, ...).
     """
 
@@ -48,9 +48,9 @@ class CampaignSummary:
         iterations: iterations finished, earlier sessions included.
         evaluations: property evaluations spent, failed ones included.
         stopped: why it ended: ``finished``, ``interrupted``, or the stop rule that was met.
-        best: best candidates by reward, one per reduced composition, best first.
+        best: best candidates by their reward under the last goal, one per reduced composition, best first.
         goal: the goal in words.
-        hits: crystals that passed the screening and meet every objective.
+        hits: crystals that passed the screening and meet every objective; with stages, those of the last one.
     """
 
     directory: Path
@@ -69,7 +69,10 @@ class Callback:
         """The campaign is set up; ``first_iteration`` > 0 when it was resumed."""
 
     def on_stage(self, iteration: int, stage: str, done: float) -> None:
-        """A stage (sample, screen, evaluate, learn) of an iteration is ``done`` in [0, 1]."""
+        """A step (start, sample, screen, evaluate, learn, remember) of an iteration is ``done`` in [0, 1]."""
+
+    def on_news(self, text: str) -> None:
+        """Something for people to know between iterations: a stage of the campaign begins, for example."""
 
     def on_iteration(self, report: IterationReport) -> None:
         """An iteration has ended; its checkpoint is written next, and a resumed campaign may repeat it."""

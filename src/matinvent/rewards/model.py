@@ -11,6 +11,7 @@ from matinvent.config import ObjectiveConfig
 from matinvent.errors import ConfigError, Failure
 from matinvent.rewards.aggregation import AGGREGATIONS, normalise
 from matinvent.rewards.desirability import desirability
+from matinvent.rewards.preferences import Preferences
 
 #: Score from which an objective without bounds of its own counts as met.
 _GOOD = 0.9
@@ -38,6 +39,7 @@ class RewardModel:
         objectives: what is wanted; the weights of those that are no penalties are normalised here.
         aggregation: one of :data:`~matinvent.rewards.aggregation.AGGREGATIONS`.
         uncertainties: property -> name of its standard deviation among the evaluated values, where it has one.
+        preferences: what the learner prefers in each iteration; None: always the weights of the objectives.
 
     Raises:
         ConfigError: there is no objective, the aggregation is unknown or cannot use the weights, or ``confidence`` is
@@ -49,6 +51,7 @@ class RewardModel:
         objectives: Sequence[ObjectiveConfig],
         aggregation: str,
         uncertainties: Mapping[str, str] = MappingProxyType({}),
+        preferences: Preferences | None = None,
     ) -> None:
         wanted = [objective for objective in objectives if objective.role == "objective"]
         if not wanted:
@@ -59,6 +62,10 @@ class RewardModel:
             raise ConfigError(
                 "objectives: weights mean nothing with aggregation 'min'; leave them out, or use 'chebyshev'"
             )
+        if preferences is not None and len(wanted) < 2:
+            raise ConfigError("preferences: weights can only move between two or more objectives that are no penalties")
+        if preferences is not None and aggregation == "min":
+            raise ConfigError("preferences: weights that move mean nothing with aggregation 'min'; use 'chebyshev'")
         for objective in objectives:
             if objective.confidence and objective.property not in uncertainties:
                 raise ConfigError(
@@ -71,6 +78,7 @@ class RewardModel:
         self._weights = normalise([objective.weight for objective in wanted])
         self._aggregate = AGGREGATIONS[aggregation]
         self._uncertainties = dict(uncertainties)
+        self._preferences = preferences
 
     def score(self, values: Mapping[str, float] | Failure) -> Score | Failure:
         """Score one crystal.
@@ -96,8 +104,39 @@ class RewardModel:
                 return spread
             scores[name] = desirability(value, objective, spread)
             hit &= objective.role == "penalty" or _meets(value, scores[name], objective)
-        reward = self._aggregate([scores[name] for name in self._wanted], self._weights)
-        return Score(reward * math.prod(scores[name] for name in self._penalties), scores, hit)
+        return Score(self._reward(scores, self._weights), scores, hit)
+
+    @property
+    def moving(self) -> bool:
+        """Whether a crystal's worth depends on the iteration."""
+        return self._preferences is not None
+
+    def worth(self, scores: Mapping[str, float], iteration: int) -> float:
+        """What a crystal is worth to the learner in an iteration: the reward by the preference that likes it best.
+
+        Without preferences that move it is the reward. The reward itself never depends on the iteration, so that
+        rewards of a campaign can be compared.
+
+        Args:
+            scores: property -> desirability, as of :meth:`score`; also of a crystal of an earlier iteration.
+            iteration: the iteration that learns (0-based).
+
+        Returns:
+            In [0, 1].
+        """
+        if self._preferences is None:
+            return self._reward(scores, self._weights)
+        preferred = self._preferences.of(iteration, len(self._wanted))
+        return max(self._reward(scores, self._emphasised(weights)) for weights in preferred)
+
+    def _emphasised(self, preference: Sequence[float]) -> list[float]:
+        """A preference seen through the weights of the objectives."""
+        return normalise([a * b for a, b in zip(preference, self._weights, strict=True)])
+
+    def _reward(self, scores: Mapping[str, float], weights: Sequence[float]) -> float:
+        """Aggregated scores times the penalties."""
+        reward = self._aggregate([scores[name] for name in self._wanted], weights)
+        return reward * math.prod(scores[name] for name in self._penalties)
 
 
 def _meets(value: float, score: float, objective: ObjectiveConfig) -> bool:

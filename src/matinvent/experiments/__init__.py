@@ -1,0 +1,1 @@
+"""The paper's experiments: sets of campaigns over seeds, and what they show."""

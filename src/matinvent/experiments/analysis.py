@@ -1,0 +1,188 @@
+"""Numbers that say what a campaign achieved, read from its metrics and its ledger."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from matinvent.candidate import Candidate
+from matinvent.experiments.hacking import HackingReport, judge_record
+from matinvent.experiments.records import Record, known, read_record, rewards, scored
+from matinvent.experiments.significance import effect_size, permutation_p
+from matinvent.rewards.pareto import hypervolume
+
+if TYPE_CHECKING:
+    from matinvent.config import CampaignConfig, ObjectiveConfig
+    from matinvent.experiments.catalogue import Planned
+
+#: Iterations of the running mean that has to meet the goal.
+WINDOW = 3
+
+#: Score from which an objective without bounds of its own counts as met, as for hits.
+_GOOD = 0.9
+
+#: What is measured of each campaign: key -> (heading, format).
+QUANTITIES = {
+    "evaluations": ("evaluations", ".0f"),
+    "failed": ("failed evaluations", ".0f"),
+    "reward_mean": ("mean reward", ".3f"),
+    "reward_first": ("reward, first quarter", ".3f"),
+    "reward_last": ("reward, last quarter", ".3f"),
+    "effect": ("effect size", ".2f"),
+    "p": ("p", ".2g"),
+    "hits": ("hits", ".1f"),
+    "hits_per_100": ("hits per 100 evaluations", ".1f"),
+    "hits_per_100_last": ("hits per 100, last quarter", ".1f"),
+    "goal_evaluations": ("evaluations to the goal", ".0f"),
+    "sun": ("SUN", ".2f"),
+    "sun_first": ("SUN, first quarter", ".2f"),
+    "sun_last": ("SUN, last quarter", ".2f"),
+    "sun_judged": ("SUN of the final agent", ".2f"),
+    "validity_first": ("validity, first quarter", ".2f"),
+    "validity_last": ("validity, last quarter", ".2f"),
+    "compositions": ("distinct compositions", ".0f"),
+    "compositions_per_100": ("distinct compositions per 100 scored", ".1f"),
+    "systems": ("distinct chemical systems", ".0f"),
+    "single_element_share": ("share of pure elements", ".3f"),
+    "divergence": ("divergence from the prior", ".3g"),
+    "hypervolume": ("hypervolume", ".3f"),
+    "seconds": ("seconds", ".0f"),
+}
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """A campaign and its numbers.
+
+    Attributes:
+        planned: which campaign it is.
+        record: what it left behind.
+        numbers: key of :data:`QUANTITIES`, or ``PROPERTY_first`` and ``PROPERTY_last`` -> value; None where there
+            is none.
+        hacking: signs of a hacked reward.
+    """
+
+    planned: Planned
+    record: Record
+    numbers: dict[str, float | None]
+    hacking: HackingReport
+
+
+def analyse(planned: Planned, directory: Path, judged: Mapping[str, float] = MappingProxyType({})) -> Analysed:
+    """Read one finished campaign; ``judged`` is what was measured of its final agent (see ``judge.py``).
+
+    Raises:
+        CheckpointError: the run directory cannot be read.
+    """
+    record = read_record(directory)
+    return Analysed(planned, record, campaign_numbers(record, judged), judge_record(directory, record))
+
+
+def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyType({})) -> dict[str, float | None]:
+    """All numbers of one campaign.
+
+    Quarters are of the evaluations spent, for ``sun`` and ``validity`` of the iterations. A failed evaluation is spent
+    but has no reward. ``effect`` is Cohen's d between the rewards of the two quarters, ``p`` is of a permutation test.
+    """
+    everything = record.scored
+    first, last = record.quarters()
+    spent, late = len(record.evaluated), max(1, len(record.evaluated) // 4)
+    sun_first, sun_last = record.metric_quarters("sun")
+    validity_first, validity_last = record.metric_quarters("validity")
+    compositions = len({c.composition for c in everything})
+    crystals = [c.final for c in everything if c.final is not None]
+    volumes = hypervolumes(record.config, record.evaluated)
+    numbers: dict[str, float | None] = {
+        "evaluations": spent,
+        "failed": spent - len(everything),
+        "reward_mean": _mean(rewards(everything)),
+        "reward_first": _mean(rewards(first)),
+        "reward_last": _mean(rewards(last)),
+        "effect": effect_size(rewards(first), rewards(last)),
+        "p": permutation_p(rewards(first), rewards(last)),
+        "hits": _hits(everything),
+        "hits_per_100": 100 * _hits(everything) / spent if spent else None,
+        "hits_per_100_last": 100 * _hits(last) / late if spent else None,
+        "goal_evaluations": evaluations_to_goal(record.config, record.evaluated),
+        "sun": known(record.metrics["sun"].mean()) if "sun" in record.metrics else None,
+        "sun_first": sun_first,
+        "sun_last": sun_last,
+        "sun_judged": judged.get("sun"),
+        "validity_first": validity_first,
+        "validity_last": validity_last,
+        "compositions": compositions,
+        "compositions_per_100": 100 * compositions / len(everything) if everything else None,
+        "systems": len({crystal.chemical_system for crystal in crystals}),
+        "single_element_share": _mean(float(len(crystal.composition) == 1) for crystal in crystals),
+        "divergence": record.last("divergence"),
+        "hypervolume": volumes[-1] if volumes else None,
+        "seconds": record.seconds,
+    }
+    for objective in record.config.objectives:
+        numbers[f"{objective.property}_first"] = _property_mean(first, objective.property)
+        numbers[f"{objective.property}_last"] = _property_mean(last, objective.property)
+    return numbers
+
+
+def evaluations_to_goal(config: CampaignConfig, evaluated: Sequence[Candidate]) -> float | None:
+    """Evaluations spent when the running mean first meets the goal; None if it never does.
+
+    The running mean is that of each property over the scored crystals of :data:`WINDOW` iterations; it must lie within
+    the ``hit`` bounds of every objective, or score 0.9 on average where an objective has none. Penalties do not count.
+    """
+    batches = by_iteration(evaluated)
+    goals = [objective for objective in config.objectives if objective.role == "objective"]
+    spent = 0
+    for number, batch in enumerate(batches):
+        spent += len(batch)
+        window = scored(c for earlier in batches[max(0, number + 1 - WINDOW) : number + 1] for c in earlier)
+        if number + 1 >= WINDOW and window and all(_meets(goal, window) for goal in goals):
+            return float(spent)
+    return None
+
+
+def hypervolumes(config: CampaignConfig, evaluated: Sequence[Candidate]) -> list[float]:
+    """Hypervolume of the scores of all crystals so far, after each iteration; empty for a single objective."""
+    goals = [objective.property for objective in config.objectives if objective.role == "objective"]
+    if len(goals) < 2:
+        return []
+    points: list[list[float]] = []
+    volumes = []
+    for batch in by_iteration(evaluated):
+        points += [[c.scores[goal] for goal in goals] for c in scored(batch) if set(goals) <= set(c.scores)]
+        volumes.append(hypervolume(points) if points else 0.0)
+    return volumes
+
+
+def by_iteration(evaluated: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Evaluated crystals of each iteration up to the last that evaluated any."""
+    batches: list[list[Candidate]] = [[] for _ in range(max((c.iteration for c in evaluated), default=-1) + 1)]
+    for candidate in evaluated:
+        batches[candidate.iteration].append(candidate)
+    return batches
+
+
+def _meets(goal: ObjectiveConfig, window: Sequence[Candidate]) -> bool:
+    if goal.hit is None:
+        score = _mean(c.scores[goal.property] for c in window if goal.property in c.scores)
+        return score is not None and score >= _GOOD
+    value = _property_mean(window, goal.property)
+    low, high = goal.hit
+    return value is not None and (low is None or value >= low) and (high is None or value <= high)
+
+
+def _property_mean(candidates: Sequence[Candidate], name: str) -> float | None:
+    return _mean(c.properties[name] for c in candidates if name in c.properties)
+
+
+def _hits(candidates: Sequence[Candidate]) -> int:
+    return sum(candidate.hit is True for candidate in candidates)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return statistics.fmean(listed) if listed else None

@@ -1,0 +1,265 @@
+"""Which campaigns an experiment consists of.
+
+Every experiment is a few *arms* (settings that differ), each run on some tasks with several seeds. Sizes come from a
+*scale*. The arm ``prior`` is in all of them: the same campaign whose agent never changes, which tells what a hit costs
+without learning.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matinvent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matinvent.config import CampaignConfig
+
+#: Crystals drawn from an agent to judge its stability where the campaign itself did not screen.
+JUDGED = {"quick": 96, "paper": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Settings laid over a task: ``key=value`` as for ``--set``; the name becomes part of directory names."""
+
+    name: str
+    title: str
+    settings: tuple[str, ...] = ()
+
+
+#: A learning rate below the resolution of any weight: the agent stays what the prior is, whatever the rewards.
+PRIOR = Arm(
+    "prior",
+    "prior, no learning",
+    (
+        "learning.learning_rate=1e-30",
+        "learning.schedule=stratified",
+        "learning.updates=1",
+        "learning.levels=1",
+        "replay.size=0",
+        "replay.sample=0",
+    ),
+)
+LEARNED = Arm("learned", "MatInvent")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment of the paper.
+
+    Attributes:
+        name: what the command calls it.
+        figure: where the paper shows it.
+        question: what it asks.
+        expected: what the paper found; empty where there is nothing to compare with.
+        arms: what is compared, the prior included.
+        tasks: on what; empty: every shipped task with one objective.
+        compared: quantities (see :mod:`~matinvent.experiments.analysis`) in which arms are compared with the arm
+            ``learned``.
+        judged: whether the final agents are sampled and screened once more, because an arm does not screen.
+    """
+
+    name: str
+    figure: str
+    question: str
+    arms: tuple[Arm, ...]
+    expected: str = ""
+    tasks: tuple[str, ...] = ("density",)
+    compared: tuple[str, ...] = ()
+    judged: bool = False
+
+
+def _sigma_arms() -> tuple[Arm, ...]:
+    """No divergence, then both kinds at several weights; the default is the arm ``learned``."""
+    settings = [("kl", 0.1), ("kl", 0.4), ("paper", 0.025), ("paper", 0.1), ("paper", 0.4)]
+    arms = [
+        Arm(f"{kind}-{sigma:g}", f"{kind}, sigma {sigma:g}", (f"learning.sigma={sigma}", f"learning.divergence={kind}"))
+        for kind, sigma in settings
+    ]
+    default = Arm("learned", "kl, sigma 0.025", ("learning.sigma=0.025", "learning.divergence=kl"))
+    return (default, Arm("none", "no divergence", ("learning.sigma=0",)), *arms)
+
+
+_CATALOGUE = (
+    Experiment(
+        "screening",
+        "Fig. 1b",
+        "Does learning from stable, unique and novel crystals only pay?",
+        (LEARNED, Arm("unscreened", "without screening", ("screening.enabled=false",)), PRIOR),
+        expected="screening raises the SUN share and the diversity",
+        compared=("sun_judged", "compositions_per_100", "reward_last"),
+        judged=True,
+    ),
+    Experiment(
+        "replay",
+        "Fig. 1c",
+        "Does replaying the best crystals pay?",
+        (LEARNED, Arm("no-replay", "without replay", ("replay.size=0", "replay.sample=0")), PRIOR),
+        expected="replay speeds learning up, and lowers the diversity",
+        compared=("reward_mean", "reward_last", "compositions_per_100"),
+    ),
+    Experiment(
+        "diversity",
+        "Fig. 1d",
+        "Does the diversity filter pay?",
+        (LEARNED, Arm("no-filter", "without diversity filter", ("diversity.enabled=false",)), PRIOR),
+        expected="the filter raises the diversity of compositions at no cost in reward",
+        compared=("compositions_per_100", "reward_last"),
+    ),
+    Experiment(
+        "divergence",
+        "Methods",
+        "How strongly should the agent be held near the prior?",
+        (*_sigma_arms(), PRIOR),
+        expected="without divergence the validity suffers and training can fail",
+        compared=("validity_last", "reward_last", "divergence"),
+    ),
+    Experiment("single", "Fig. 2", "Is every single-property task learned, and how fast?", (LEARNED, PRIOR), tasks=()),
+    Experiment(
+        "magnet", "Fig. 4", "Strong magnets of low supply risk: two goals at once.", (LEARNED, PRIOR), tasks=("magnet",)
+    ),
+    Experiment(
+        "high_k", "Fig. 5", "High-k dielectrics: fronts of conflicting goals.", (LEARNED, PRIOR), tasks=("high_k",)
+    ),
+    Experiment("prior", "baseline", "What does a hit cost without learning?", (PRIOR,), tasks=()),
+)
+
+#: Sizes of each scale. Quick: 252 evaluations with the quick preset, a quarter of what the paper needs to converge.
+_QUICK_ITERATIONS = 21
+_PAPER_ITERATIONS = {"magnet": 120, "high_k": 240}
+_PAPER_SAMPLES = {"dielectric": (128, 32), "high_k": (128, 32)}
+_PAPER = ("learning.schedule=paper", "learning.divergence=paper", "learning.optimizer=per_iteration")
+SCALES = ("quick", "paper")
+
+
+def list_experiments() -> tuple[Experiment, ...]:
+    """All experiments, in the order of the paper."""
+    return _CATALOGUE
+
+
+def find_experiment(name: str) -> Experiment:
+    """An experiment by name.
+
+    Raises:
+        ConfigError: there is none; the nearest name is told.
+    """
+    known = {experiment.name: experiment for experiment in _CATALOGUE}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"unknown experiment '{name}' ({hint})")
+    return known[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for.
+
+    Attributes:
+        experiment: its name.
+        scale: ``quick`` or ``paper``.
+        seeds: number of seeds; they are 0, 1, ...
+        tasks: shipped tasks or campaign files; empty: those of the experiment.
+        settings: ``key=value`` for all campaigns.
+        parallel: campaigns that run at the same time; they share the cores.
+    """
+
+    experiment: str
+    scale: str = "quick"
+    seeds: int = 3
+    tasks: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    parallel: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Request:
+        """What :meth:`to_json` gave."""
+        return cls(**{**data, "tasks": tuple(data["tasks"]), "settings": tuple(data["settings"])})
+
+    def extends(self, earlier: Request) -> bool:
+        """Whether the campaigns of an earlier request are among this one's, unchanged."""
+        same = ("experiment", "scale", "settings", "parallel")
+        return (
+            all(getattr(self, name) == getattr(earlier, name) for name in same)
+            and self.seeds >= earlier.seeds
+            and (self.tasks == earlier.tasks or (bool(earlier.tasks) and set(earlier.tasks) <= set(self.tasks)))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A campaign of an experiment; ``judged`` crystals of its final agent are screened once more."""
+
+    name: str
+    task: str
+    arm: Arm
+    seed: int
+    config: CampaignConfig
+    judged: int = 0
+
+
+def plan(request: Request) -> list[Planned]:
+    """The campaigns of a request, seed after seed, so that a first answer is there early.
+
+    Raises:
+        ConfigError: experiment, scale or task is unknown, or a setting does not fit.
+    """
+    from matinvent.execution.executors import available_cores
+
+    experiment = find_experiment(request.experiment)
+    if request.scale not in SCALES:
+        raise ConfigError(f"--scale {request.scale}: use {' or '.join(SCALES)}")
+    if request.seeds < 1 or request.parallel < 1:
+        raise ConfigError("--seeds and --parallel: at least 1")
+    share = max(1, available_cores() // request.parallel)
+    cores = () if request.parallel == 1 else (f"threads={share}", f"screening.workers={share}")
+    judged = JUDGED[request.scale] if experiment.judged else 0
+    planned = [
+        _planned(task, arm, seed, request, cores, judged)
+        for seed in range(request.seeds)
+        for task in request.tasks or experiment.tasks or single_tasks()
+        for arm in experiment.arms
+    ]
+    names = [campaign.name for campaign in planned]
+    repeated = sorted({campaign.task for campaign in planned if names.count(campaign.name) > 1})
+    if repeated:
+        raise ConfigError(f"--tasks: {', '.join(repeated)} twice; give each campaign file a name of its own")
+    return planned
+
+
+def single_tasks() -> tuple[str, ...]:
+    """Shipped tasks with one objective."""
+    from matinvent.tasks import list_tasks, load_task
+
+    return tuple(task.name for task in list_tasks() if len(load_task(task.name).objectives) == 1)
+
+
+def _planned(task: str, arm: Arm, seed: int, request: Request, cores: Sequence[str], judged: int) -> Planned:
+    from matinvent.tasks import load_task
+
+    preset, size = _size(task, request.scale)
+    config = load_task(task, preset, [*size, *cores, *request.settings, *arm.settings, f"seed={seed}"])
+    return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, judged)
+
+
+def _size(task: str, scale: str) -> tuple[str | None, list[str]]:
+    """Preset and settings of a scale."""
+    if scale == "quick":
+        return "quick", [f"iterations={_QUICK_ITERATIONS}"]
+    name = Path(task).stem
+    samples, evaluated = _PAPER_SAMPLES.get(name, (192, 16))
+    return None, [
+        f"iterations={_PAPER_ITERATIONS.get(name, 100)}",
+        f"generator.samples={samples}",
+        f"evaluation.per_iteration={evaluated}",
+        "learning.learning_rate=1e-4",
+        *_PAPER,
+    ]

@@ -1,0 +1,71 @@
+"""What an experiment will cost, said before it starts.
+
+Measured on two cores of an AMD EPYC with the shipped prior and CHGNet (docs/results); another machine, potential or
+property engine of one's own is not known here, so the sum is an estimate to within a factor of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matinvent.experiments.catalogue import Planned
+
+if TYPE_CHECKING:
+    from matinvent.config import CampaignConfig
+
+#: Cores of the machine that the numbers below were measured on.
+_MEASURED_CORES = 2
+#: Seconds with both cores: per sampled crystal and denoising step, per relaxed crystal, per (crystal, noise level).
+_SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0036, 0.25, 0.006, 0.012
+#: Starting and ending a campaign (s).
+_START = 10.0
+#: Denoising steps of the shipped prior, and crystals relaxed for each that is evaluated.
+_STEPS, _RELAXED_PER_SURVIVOR = 40, 2.7
+#: Seconds of one core per evaluated crystal, means; what is not named costs some milliseconds.
+_EVALUATION = {
+    "bulk_modulus": 1.5, "bulk_modulus_vrh": 1.0, "shear_modulus": 1.0, "young_modulus": 1.0, "pugh_ratio": 1.0,
+    "poisson_ratio": 1.0, "heat_capacity": 1.5, "dielectric": 0.1, "figure_of_merit": 0.1,
+}  # fmt: skip
+
+
+def estimated_seconds(plan: Sequence[Planned], parallel: int = 1, cores: int = _MEASURED_CORES) -> float:
+    """Wall time of campaigns that run ``parallel`` at a time, each on its share of the cores.
+
+    The work scales with the cores as if it were perfectly parallel.
+    """
+    work = sum(campaign_seconds(planned.config) + _judging(planned) for planned in plan)
+    at_once = min(parallel, cores, len(plan)) or 1
+    return work * _MEASURED_CORES / cores + _START * len(plan) / at_once
+
+
+def campaign_seconds(config: CampaignConfig) -> float:
+    """Wall time of one campaign on the measured machine, without its start."""
+    samples, evaluated = config.generator.samples, config.evaluation.per_iteration
+    sampling = samples * (config.generator.steps or _STEPS) * _SAMPLE_STEP
+    relaxing = 0.0
+    if config.screening.enabled and config.screening.relaxation.enabled:
+        needed = samples if config.screening.exhaustive else _RELAXED_PER_SURVIVOR * evaluated
+        relaxing = min(needed, samples) * _RELAX
+    evaluating = evaluated * sum(_EVALUATION.get(objective.property, 0.01) for objective in config.objectives)
+    return config.iterations * (sampling + relaxing + evaluating + _learning(config))
+
+
+def _learning(config: CampaignConfig) -> float:
+    learning = config.learning
+    lessons = learning.top_fraction * config.evaluation.per_iteration + config.replay.sample
+    if learning.schedule == "paper":
+        return lessons * learning.epochs * learning.timesteps * _PAIR_PAPER
+    return lessons * learning.updates * learning.levels * _PAIR
+
+
+def _judging(planned: Planned) -> float:
+    return planned.judged * (_STEPS * _SAMPLE_STEP + _RELAX)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (48 * 3600, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"

@@ -1,0 +1,276 @@
+"""Tables of an experiment: ``report.md`` for people, ``table.csv`` and ``summary.csv`` for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from matinvent.experiments.analysis import QUANTITIES, WINDOW, Analysed
+from matinvent.experiments.catalogue import Experiment
+from matinvent.experiments.cost import duration
+from matinvent.experiments.hacking import Coverage
+from matinvent.experiments.significance import Spread, welch_p
+
+REPORT = "report.md"
+TABLE = "table.csv"
+SUMMARY = "summary.csv"
+#: The paper's evaluations until single-property tasks have converged.
+_PAPER_EVALUATIONS = 1000
+
+_LEARNING = ("evaluations", "reward_first", "reward_last", "effect", "goal_evaluations", "hits_per_100")
+_PRICE = (
+    "sun_first", "sun_last", "sun_judged", "validity_first", "validity_last", "compositions", "systems",
+    "single_element_share", "divergence", "hypervolume",
+)  # fmt: skip
+
+Group = dict[tuple[str, str], list[Analysed]]
+
+
+def write_tables(campaigns: Sequence[Analysed], folder: Path) -> None:
+    """Write ``table.csv`` (a row for each campaign) and ``summary.csv`` (for each arm and number, over seeds)."""
+    keys = list(dict.fromkeys(key for campaign in campaigns for key in campaign.numbers))
+    signs = [f"whole_{field.name}" for field in fields(Coverage)]
+    rows: list[list[object]] = [["campaign", "task", "arm", "seed", *keys, *signs]]
+    for c in campaigns:
+        whole = [getattr(c.hacking.whole, field.name) for field in fields(Coverage)]
+        numbers = [c.numbers.get(key) for key in keys]
+        rows.append([c.planned.name, c.planned.task, c.planned.arm.name, c.planned.seed, *numbers, *whole])
+    _write_csv(folder / TABLE, rows)
+    rows = [["task", "arm", "quantity", "seeds", "mean", "sd", "low_95", "high_95"]]
+    for (task, arm), own in groups(campaigns).items():
+        for key in keys:
+            spread = spread_of(own, key)
+            if spread is not None:
+                rows.append([task, arm, key, spread.n, spread.mean, spread.sd, spread.low, spread.high])
+    _write_csv(folder / SUMMARY, rows)
+
+
+def write_report(
+    experiment: Experiment, campaigns: Sequence[Analysed], heading: Sequence[str], figures: Sequence[Path], folder: Path
+) -> Path:
+    """Write ``report.md``; it is written last, so that a report that is there is complete.
+
+    Args:
+        experiment: what was asked.
+        campaigns: all of its campaigns.
+        heading: lines on command, machine, seeds and so on.
+        figures: files in the folder.
+        folder: where it goes.
+    """
+    grouped = groups(campaigns)
+    parts = [
+        f"# {experiment.name}: {experiment.question}",
+        f"The paper's {experiment.figure} (arXiv 2511.03112)."
+        + (f" Found there: {experiment.expected}." if experiment.expected else ""),
+        "\n".join(f"- {line}" for line in heading),
+        "## Learning",
+        _arm_table(grouped, _LEARNING),
+        "## Against the prior",
+        _prior_table(grouped),
+        "## Properties",
+        _property_table(grouped),
+        "## What it cost",
+        _arm_table(grouped, (*_PRICE, "seconds")),
+        *_comparisons(experiment, grouped),
+        "## Is a reward hacked?",
+        _hacking_table(campaigns),
+        *(f"![{path.stem}]({path.name})" for path in figures),
+        _NOTES,
+    ]
+    path = folder / REPORT
+    _write(path, "\n\n".join(part for part in parts if part) + "\n")
+    return path
+
+
+_NOTES = f"""## How to read this
+
+- Mean ± standard deviation over seeds; [95 % confidence interval of the mean]. Curves: line mean, band ± one standard
+  deviation, dotted the goal.
+- Quarters are of the evaluations spent; those of SUN and validity are of the iterations. The effect size is Cohen's d
+  between the rewards of both quarters of a campaign, the p value behind it the largest of all seeds (permutation test).
+- Evaluations to the goal: spent when the mean property of {WINDOW} iterations first lies within the goal's bounds; "-"
+  where no seed gets there, "(n of m)" where not all do. The paper reports about {_PAPER_EVALUATIONS:,}.
+- A hit meets every objective and has passed the screening, where there is one.
+- SUN: stable, unique and novel share of the samples. Of the final agent: of crystals drawn after the campaign, all
+  screened.
+- Sparse systems: chemical systems of several elements in which the reference set knows fewer stable compounds than
+  there are pairs of elements."""
+
+
+def groups(campaigns: Sequence[Analysed]) -> Group:
+    """Campaigns by task and arm."""
+    found: Group = {}
+    for campaign in campaigns:
+        found.setdefault((campaign.planned.task, campaign.planned.arm.name), []).append(campaign)
+    return found
+
+
+def spread_of(campaigns: Sequence[Analysed], key: str) -> Spread | None:
+    """A number over the seeds."""
+    return Spread.of(campaign.numbers.get(key) for campaign in campaigns)
+
+
+def _arm_table(grouped: Group, keys: Sequence[str]) -> str:
+    """A row for each arm; what was not measured is left out, but not a goal that was not reached."""
+    shown = [key for key in keys if key in _LEARNING or any(spread_of(own, key) for own in grouped.values())]
+    head = ["task", "arm", *(QUANTITIES[key][0] for key in shown)]
+    rows = [[task, own[0].planned.arm.title, *(_cell(own, key) for key in shown)] for (task, _), own in grouped.items()]
+    return markdown(head, rows)
+
+
+def _cell(campaigns: Sequence[Analysed], key: str) -> str:
+    spread = spread_of(campaigns, key)
+    if spread is None:
+        return "-"
+    if key == "seconds":
+        return duration(spread.mean)
+    text = _spread(spread, QUANTITIES[key][1], interval=key in {"reward_last", "hits_per_100", "sun_last"})
+    if key == "effect":
+        ps = [campaign.numbers["p"] for campaign in campaigns if campaign.numbers["p"] is not None]
+        return f"{text} (p {max(ps):.1g})" if ps else text
+    return f"{text} ({spread.n} of {len(campaigns)})" if spread.n < len(campaigns) else text
+
+
+def _spread(spread: Spread, form: str, *, interval: bool = False) -> str:
+    text = f"{spread.mean:{form}}"
+    if spread.sd is not None:
+        text += f" ± {spread.sd:{form}}"
+    if interval and spread.low is not None:
+        text += f" [{spread.low:{form}}, {spread.high:{form}}]"
+    return text
+
+
+def _prior_table(grouped: Group) -> str:
+    """Hits and SUN of each arm as multiples of the prior's."""
+    rows = []
+    for (task, arm), own in grouped.items():
+        prior = grouped.get((task, "prior"))
+        if arm == "prior" or prior is None:
+            continue
+        rows.append([task, own[0].planned.arm.title, *_hit_ratio(own, prior), *_ratio(own, prior, "sun_last", "sun")])
+    head = ["task", "arm", "hits", "hits of the prior", "ratio per evaluation", "SUN, last quarter", "of the prior", ""]
+    return markdown([*head[:-1], "ratio"], rows) if rows else "The prior alone; there is nothing to compare it with."
+
+
+def _hit_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
+    """Hits of all seeds together, and how many times more often they come; a bound where the prior has none."""
+    hits, spent = _total(own, "hits"), _total(own, "evaluations")
+    base, base_spent = _total(prior, "hits"), _total(prior, "evaluations")
+    cells = [f"{hits:.0f} of {spent:.0f}", f"{base:.0f} of {base_spent:.0f}"]
+    if not spent or not base_spent or not (hits or base):
+        return [*cells, "-"]
+    ratio = hits / spent * base_spent / max(base, 1)
+    return [*cells, f"{ratio:.1f}" if base else f"> {ratio:.1f}"]
+
+
+def _ratio(own: Sequence[Analysed], prior: Sequence[Analysed], key: str, prior_key: str) -> list[str]:
+    """A mean, the prior's, and their ratio."""
+    mine, base = spread_of(own, key), spread_of(prior, prior_key)
+    if mine is None or base is None:
+        mine, base = spread_of(own, "sun_judged"), spread_of(prior, "sun_judged")
+    if mine is None or base is None:
+        return ["-", "-", "-"]
+    ratio = f"{mine.mean / base.mean:.2f}" if base.mean else "-"
+    return [_spread(mine, ".2f"), _spread(base, ".2f"), ratio]
+
+
+def _total(campaigns: Sequence[Analysed], key: str) -> float:
+    return sum(campaign.numbers[key] or 0.0 for campaign in campaigns)
+
+
+def _property_table(grouped: Group) -> str:
+    """Mean properties of the first and the last quarter."""
+    rows = []
+    for (task, _), own in grouped.items():
+        config = own[0].record.config
+        for objective in config.objectives:
+            early, late = (spread_of(own, f"{objective.property}_{when}") for when in ("first", "last"))
+            cells = ["-" if spread is None else _spread(spread, ".4g") for spread in (early, late)]
+            rows.append([task, own[0].planned.arm.title, objective.property, *cells, config.goal])
+    return markdown(["task", "arm", "property", "first quarter", "last quarter", "goal"], rows)
+
+
+def _comparisons(experiment: Experiment, grouped: Group) -> list[str]:
+    """Differences of the arms of an ablation from the default."""
+    rows = []
+    for task in dict.fromkeys(task for task, _ in grouped):
+        base = grouped.get((task, "learned"))
+        if base is None:
+            continue
+        others = [(arm, own) for (t, arm), own in grouped.items() if t == task and arm not in {"learned", "prior"}]
+        rows += [
+            _comparison(task, base, own, key)
+            for key in experiment.compared
+            for _, own in others
+            if spread_of(base, key) and spread_of(own, key)
+        ]
+    if not rows:
+        return []
+    head = ["task", "quantity", "default", "arm", "value", "default minus arm", "p (Welch, over seeds)"]
+    return ["## Ablation", markdown(head, rows)]
+
+
+def _comparison(task: str, base: Sequence[Analysed], own: Sequence[Analysed], key: str) -> list[str]:
+    title, form = QUANTITIES[key]
+    mine, theirs = spread_of(base, key), spread_of(own, key)
+    assert mine is not None
+    assert theirs is not None
+    p = welch_p(_known(base, key), _known(own, key))
+    difference = f"{mine.mean - theirs.mean:+{form}}"
+    cells = [_spread(mine, form), own[0].planned.arm.title, _spread(theirs, form)]
+    return [task, title, *cells, difference, "-" if p is None else f"{p:.2g}"]
+
+
+def _known(campaigns: Sequence[Analysed], key: str) -> list[float]:
+    return [value for campaign in campaigns if (value := campaign.numbers[key]) is not None]
+
+
+def _hacking_table(campaigns: Sequence[Analysed]) -> str:
+    """Signs of a hacked reward, first and last quarter of each campaign."""
+    head = [
+        "campaign", "pure elements", "sparse systems", "chemical systems", "elements (effective)",
+        "most frequent element", "space groups", "validity", "divergence", "to be looked at",
+    ]  # fmt: skip
+    rows = []
+    for campaign in campaigns:
+        report = campaign.hacking
+        early, late = report.first, report.last
+        rows.append([
+            campaign.planned.name,
+            _arrow(early.single_element_share, late.single_element_share),
+            _arrow(early.sparse_system_share, late.sparse_system_share),
+            f"{early.chemical_systems} → {late.chemical_systems}",
+            _arrow(early.effective_elements, late.effective_elements, ".0f"),
+            f"{late.top_element} in {late.top_element_share:.0%}" if late.top_element_share is not None else "-",
+            f"{early.space_groups} → {late.space_groups}",
+            _arrow(report.validity_first, report.validity_last),
+            "-" if report.divergence is None else f"{report.divergence:.3g}",
+            "; ".join(report.warnings) or "nothing",
+        ])  # fmt: skip
+    return markdown(head, rows)
+
+
+def _arrow(early: float | None, late: float | None, form: str = ".2f") -> str:
+    return " → ".join("-" if value is None else f"{value:{form}}" for value in (early, late))
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file as a whole."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8", newline="")
+    temporary.replace(path)

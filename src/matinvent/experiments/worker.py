@@ -1,0 +1,89 @@
+"""One campaign of an experiment in a process of its own: ``python -m matinvent.experiments.worker FOLDER NAME JUDGED``.
+
+It is run by `matinvent run` and `matinvent resume`, so that its run directory is an ordinary one. The exit status is
+theirs: 0 finished, 1 stopped by a signal, 2 an error that a user can fix.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from matinvent.cli import main as command_line
+from matinvent.errors import CheckpointError
+from matinvent.experiments.folder import ExperimentFolder
+from matinvent.run_directory import RunDirectory
+
+#: Seconds between looks at whether the runner still lives.
+_LOOK = 1.0
+
+
+def main(folder: Path, name: str, judged: int) -> None:
+    """Start the campaign or go on with it, judge its final agent, and mark it as finished.
+
+    Args:
+        folder: of the experiment.
+        name: of the campaign; its settings are in the folder.
+        judged: crystals of the final agent to screen; 0 for none.
+    """
+    _follow_parent()
+    experiment = ExperimentFolder(folder)
+    directory = experiment.run_directory(name)
+    if _is_begun(directory):
+        status = _status(["resume", str(directory)])
+    else:
+        status = _status(["run", str(experiment.settings_file(name)), "--output", str(directory)])
+    if status:
+        sys.exit(status)
+    found: dict[str, float] = {}
+    if judged:
+        from matinvent.experiments.judge import judge_agent
+
+        found = judge_agent(directory, judged)
+    experiment.finish(name, found)
+
+
+def _status(arguments: list[str]) -> int:
+    """Exit status of a command of ours."""
+    try:
+        command_line(arguments)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0
+
+
+def _is_begun(directory: Path) -> bool:
+    """Whether a campaign can be resumed; what was killed before its first checkpoint is removed, to start anew."""
+    if not directory.exists():
+        return False
+    run = RunDirectory(directory)
+    if any(run.checkpoints.glob("iteration-*")):
+        return True
+    try:
+        run.lock()
+    except CheckpointError as error:  # a worker of a runner that was killed is about to leave
+        sys.exit(f"error: {error}")
+    run.unlock()
+    shutil.rmtree(directory)
+    return False
+
+
+def _follow_parent() -> None:
+    """End politely when the process that started this one is gone, so that no campaign goes on unseen."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,122 @@
+"""Numbers of campaigns: equal to hand computation on a made-up run directory."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.unit.made_up_run import candidate, make_run
+
+from matinvent.errors import CheckpointError
+from matinvent.experiments.analysis import campaign_numbers, evaluations_to_goal, hypervolumes
+from matinvent.experiments.hacking import coverage, hacking_report
+from matinvent.experiments.records import read_record
+from matinvent.screening.reference import ReferenceSet
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def record(directory):
+    return read_record(directory)
+
+
+def test_rewards_hits_and_effect(record):
+    numbers = campaign_numbers(record)
+    # Rewards in order: .2 .4 | .5 failed | .65 .5 | .75 .85; a quarter is two evaluations.
+    assert (numbers["evaluations"], numbers["failed"]) == (8, 1)
+    assert numbers["reward_first"] == pytest.approx(0.3)
+    assert numbers["reward_last"] == pytest.approx(0.8)
+    assert numbers["reward_mean"] == pytest.approx((0.2 + 0.4 + 0.5 + 0.65 + 0.5 + 0.75 + 0.85) / 7)
+    # Variances 0.02 and 0.005, pooled 0.0125; of the 6 relabellings 2 are as far apart.
+    assert numbers["effect"] == pytest.approx(0.5 / math.sqrt(0.0125))
+    assert numbers["p"] == pytest.approx(2 / 6)
+    assert (numbers["hits"], numbers["hits_per_100"], numbers["hits_per_100_last"]) == (3, 37.5, 100.0)
+
+
+def test_metrics_by_quarters_of_iterations(record):
+    numbers = campaign_numbers(record, {"sun": 0.33})
+    assert (numbers["sun_first"], numbers["sun_last"], numbers["sun"]) == (0.4, 0.7, pytest.approx(0.55))
+    assert (numbers["validity_first"], numbers["validity_last"]) == (1.0, 0.6)
+    assert numbers["divergence"] == 0.03  # the last one that was measured
+    assert numbers["sun_judged"] == 0.33
+    assert numbers["seconds"] == 8.0
+
+
+def test_diversity_and_properties(record):
+    numbers = campaign_numbers(record)
+    assert (numbers["compositions"], numbers["systems"]) == (4, 4)
+    assert numbers["compositions_per_100"] == pytest.approx(400 / 7)
+    assert numbers["single_element_share"] == pytest.approx(4 / 7)
+    assert (numbers["density_first"], numbers["density_last"]) == (3.0, 8.5)
+    assert (numbers["hhi_first"], numbers["hhi_last"]) == (700.0, 250.0)
+
+
+def test_the_goal_is_met_when_the_running_mean_is_within_all_bounds(record):
+    # Iterations 1-3: density (2+4+6+7+5)/5 = 4.8; 2-4: (6+7+5+8+9)/5 = 7 and hhi (600+400+500+300+200)/5 = 400.
+    assert evaluations_to_goal(record.config, record.evaluated) == 8
+    assert evaluations_to_goal(record.config, [c for c in record.evaluated if c.iteration < 3]) is None
+    assert evaluations_to_goal(record.config, []) is None
+
+
+def test_hypervolume_grows_with_all_crystals_so_far(record):
+    volumes = hypervolumes(record.config, record.evaluated)
+    # Scores (.2 .2), (.4 .4) -> .16; (.6 .4) -> .24; (.7 .6) -> .42; (.8 .7), (.9 .8) -> .72.
+    assert volumes == pytest.approx([0.16, 0.24, 0.42, 0.72])
+    assert campaign_numbers(record)["hypervolume"] == pytest.approx(0.72)
+
+
+def test_what_is_not_in_metrics_yet_does_not_count(directory):
+    lines = (directory / "metrics.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (directory / "metrics.csv").write_text("".join(lines[:3]), encoding="utf-8")
+    assert campaign_numbers(read_record(directory))["evaluations"] == 4
+
+
+def test_a_campaign_without_an_iteration_is_refused(directory, tmp_path):
+    (directory / "metrics.csv").unlink()
+    with pytest.raises(CheckpointError, match="not finished an iteration"):
+        read_record(directory)
+    with pytest.raises(CheckpointError, match="not a run directory"):
+        hacking_report(tmp_path / "nothing")
+
+
+def test_the_hacking_report_names_what_is_conspicuous(directory):
+    report = hacking_report(directory)
+    assert (report.first.single_element_share, report.last.single_element_share) == (0.0, 1.0)
+    assert (report.whole.crystals, report.whole.elements, report.whole.space_groups) == (7, 7, 2)
+    assert (report.last.top_element, report.last.top_element_share) == ("Fe", 1.0)
+    assert (report.validity_first, report.validity_last, report.divergence) == (1.0, 0.6, 0.03)
+    assert report.first.effective_elements == pytest.approx(4)
+    assert report.last.effective_elements == pytest.approx(1)
+    text = " | ".join(report.warnings)
+    for sign in (
+        "100% of the late crystals are pure elements",
+        "Fe is in 100%",
+        "validity fell",
+        "variety of elements",
+    ):
+        assert sign in text
+
+
+def test_a_sound_campaign_is_not_accused():
+    crystals = [candidate(0, i, (formula, 5.0, 500.0)) for i, formula in enumerate(("NaCl", "MgO", "TiN", "FeO"))]
+    found = coverage(crystals, ReferenceSet.load("mp"))
+    assert found.sparse_system_share == 0.0
+    assert found.single_element_share == 0.0
+    assert found.top_element_share == 0.5
+
+
+def test_a_chemical_system_without_known_compounds_is_sparse():
+    # Sodium and iron form no compound; their hull is that of the elements.
+    crystals = [candidate(0, 0, ("NaFe", 5.0, 500.0)), candidate(0, 1, ("NaCl", 5.0, 500.0))]
+    found = coverage(crystals, ReferenceSet.load("mp"))
+    assert found.sparse_system_share == 0.5
+    assert coverage(crystals, None).sparse_system_share is None
+
+
+def test_nothing_scored_is_no_accusation():
+    found = coverage([], None)
+    assert (found.crystals, found.single_element_share, found.top_element) == (0, None, "")

@@ -1,0 +1,115 @@
+"""Which campaigns an experiment consists of, and what they are said to cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from matinvent.errors import ConfigError
+from matinvent.experiments.catalogue import PRIOR, Request, list_experiments, plan, single_tasks
+from matinvent.experiments.cost import campaign_seconds, duration, estimated_seconds
+from matinvent.tasks import load_task
+
+
+def arms(request: Request) -> dict[str, object]:
+    return {p.arm.name: p.config for p in plan(request) if p.seed == 0}
+
+
+@pytest.mark.parametrize("name", [experiment.name for experiment in list_experiments()])
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_every_experiment_makes_valid_campaigns_of_distinct_names(name, scale):
+    planned = plan(Request(name, scale, seeds=2))
+    assert len({p.name for p in planned}) == len(planned)
+    assert {p.config.seed for p in planned} == {0, 1}
+    assert any(p.arm is PRIOR for p in planned)
+    assert estimated_seconds(planned) > 0
+
+
+def test_ablations_change_what_they_are_named_after():
+    screening, replay = arms(Request("screening")), arms(Request("replay"))
+    assert screening["learned"].screening.enabled
+    assert not screening["unscreened"].screening.enabled
+    assert (replay["learned"].replay.size, replay["no-replay"].replay.size) == (24, 0)
+    diversity, sweep = arms(Request("diversity")), arms(Request("divergence"))
+    assert not diversity["no-filter"].diversity.enabled
+    found = {(c.learning.sigma, c.learning.divergence) for name, c in sweep.items() if name != "prior"}
+    assert {(0.0, "kl"), (0.025, "kl"), (0.1, "kl"), (0.025, "paper"), (0.1, "paper")} <= found
+
+
+def test_arms_differ_in_nothing_else():
+    chosen = arms(Request("replay"))
+    restored = chosen["no-replay"].model_copy(update={"replay": chosen["learned"].replay})
+    assert restored == chosen["learned"]
+
+
+def test_quick_campaigns_spend_about_250_evaluations():
+    for planned in plan(Request("single", seeds=1)):
+        assert 240 <= planned.config.iterations * planned.config.evaluation.per_iteration <= 260
+
+
+def test_the_papers_sizes():
+    def sizes(name: str, task: str) -> tuple[int, int, int]:
+        config = plan(Request(name, "paper", 1, (task,)))[0].config
+        return config.iterations, config.generator.samples, config.evaluation.per_iteration
+
+    assert sizes("single", "density") == (100, 192, 16)
+    assert sizes("magnet", "magnet") == (120, 192, 16)
+    assert sizes("high_k", "high_k") == (240, 128, 32)
+
+
+def test_single_tasks_are_those_of_one_objective():
+    assert {"density", "hhi", "bulk_modulus", "mcia"} <= set(single_tasks())
+    assert not {"magnet", "high_k"} & set(single_tasks())
+    assert {p.task for p in plan(Request("single", seeds=1))} == set(single_tasks())
+
+
+def test_tasks_files_and_settings_of_the_user(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: density\nname: mine\n", encoding="utf-8")
+    planned = plan(Request("replay", seeds=1, tasks=("hhi", str(file)), settings=("learning.sigma=0.5",)))
+    assert [p.name for p in planned[:2]] == ["hhi-learned-0", "hhi-no-replay-0"]
+    assert {p.task for p in planned} == {"hhi", "mine"}
+    assert {p.config.learning.sigma for p in planned} == {0.5}
+
+
+def test_parallel_campaigns_share_the_cores():
+    config = plan(Request("replay", seeds=1, parallel=64))[0].config
+    assert (config.threads, config.screening.workers) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Request("repaly"), "did you mean 'replay'"),
+        (Request("replay", "small"), "use quick or paper"),
+        (Request("replay", seeds=0), "at least 1"),
+        (Request("replay", tasks=("densty",)), "did you mean 'density'"),
+        (Request("replay", tasks=("density", "density")), "density twice"),
+        (Request("replay", settings=("learning.sigm=1",)), "unknown key"),
+    ],
+)
+def test_faults_are_named(request_, said):
+    with pytest.raises(ConfigError, match=said):
+        plan(request_)
+
+
+def test_which_requests_go_on_with_others():
+    earlier = Request("single", seeds=2, tasks=("density",))
+    assert earlier.extends(earlier)
+    assert Request("single", seeds=3, tasks=("hhi", "density")).extends(earlier)
+    assert not Request("single", seeds=1, tasks=("density",)).extends(earlier)
+    assert not Request("single", seeds=2, tasks=("hhi",)).extends(earlier)
+    assert not Request("single", "paper", 2, ("density",)).extends(earlier)
+    assert Request.from_json(earlier.to_json()) == earlier
+
+
+def test_cost_grows_with_what_is_done():
+    density, modulus = load_task("density", "quick"), load_task("bulk_modulus", "quick")
+    assert campaign_seconds(modulus) > campaign_seconds(density)
+    unscreened = load_task("density", "quick", ["screening.enabled=false"])
+    assert campaign_seconds(unscreened) < campaign_seconds(density)
+    planned = plan(Request("replay", seeds=2))
+    assert estimated_seconds(planned, parallel=2, cores=4) < estimated_seconds(planned, cores=2)
+
+
+def test_times_for_people():
+    assert [duration(s) for s in (40, 600, 9000, 3 * 86400)] == ["40 s", "10 min", "2.5 h", "3.0 days"]

@@ -1,0 +1,252 @@
+"""Experiments in the toy world: run, stopped at any point, resumed, reported."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from tests.integration.toy_world import TOY, fingerprint
+
+from matinvent.errors import ConfigError, InputError, MatInventError
+from matinvent.experiments import runner, worker
+from matinvent.experiments.catalogue import Request, plan
+from matinvent.experiments.conduct import conduct
+from matinvent.interrupt import Interrupted
+from matinvent.run_directory import RunDirectory
+
+
+class Silent:
+    """A listener that only remembers."""
+
+    def __init__(self):
+        self.begun, self.faults, self.shares = [], {}, []
+
+    def started(self, planned):
+        self.begun.append(planned.name)
+
+    def progress(self, done, total):
+        self.shares.append(done / total)
+
+    def ended(self, planned, seconds, fault):
+        self.faults[planned.name] = fault
+
+
+class Inline:
+    """Does a worker's work in this process: no time is lost on starting another."""
+
+    fault = runner._Process.fault
+
+    def __init__(self, folder, planned):
+        self.planned, self.start, self._folder = planned, time.monotonic(), folder
+        self._log = folder.log_file(planned.name)
+        self._log.touch()
+        try:
+            worker.main(folder.path, planned.name, planned.judged)
+            code = 0
+        except SystemExit as left:
+            code = left.code
+        self.popen = SimpleNamespace(poll=lambda: code, returncode=code, terminate=lambda: None, wait=lambda _: None)
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    monkeypatch.setattr(runner, "_Process", Inline)
+    monkeypatch.setattr(runner, "_LOOK", 0.0)
+    monkeypatch.setattr(worker, "_follow_parent", lambda: None)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A campaign file of the toy world with two goals."""
+    goals = [
+        {"property": "density", "kind": "target", "target": 18, "hi": 10, "hit": [17, 19]},
+        {"property": "hhi", "kind": "minimize", "lo": 750, "hi": 3250},
+    ]
+    file = tmp_path / "toy.yaml"
+    file.write_text(yaml.safe_dump({**TOY, "objectives": goals}), encoding="utf-8")
+    return str(file)
+
+
+def request(toy, name="screening", seeds=1, iterations=3) -> Request:
+    return Request(name, seeds=seeds, tasks=(toy,), settings=(f"iterations={iterations}", "threads=1"))
+
+
+def run(request_, folder, *, resume=False, listener=None):
+    return conduct(request_, plan(request_), folder, listener or Silent(), resume=resume)
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
+    listener = Silent()
+    report = run(request(toy), tmp_path / "out", listener=listener)
+    assert listener.begun == ["toy-learned-0", "toy-unscreened-0", "toy-prior-0"]
+    assert set(listener.faults.values()) == {""}
+    assert listener.shares[-1] == 1.0
+    text = report.read_text(encoding="utf-8")
+    for part in ("matinvent experiment screening", "machine:", "seeds: 0", "Fig. 1b", "## Ablation", "hacked"):
+        assert part in text
+    figures = {path.name for path in report.parent.glob("*.svg")}
+    assert figures == {"properties.svg", "rewards.svg", "diagnostics.svg", "pareto.svg", "hypervolume.svg"}
+    for name in figures:
+        assert f"({name})" in text
+        assert ET.parse(report.parent / name).getroot().tag.endswith("svg")
+    table = rows(report.parent / "table.csv")
+    assert [row["campaign"] for row in table] == listener.begun
+    assert all(float(row["evaluations"]) == 36 for row in table)
+    assert all(0 <= float(row["sun_judged"]) <= 1 for row in table)
+    summary = rows(report.parent / "summary.csv")
+    assert {row["arm"] for row in summary} == {"learned", "unscreened", "prior"}
+
+
+def test_the_prior_arm_learns_nothing(inline, toy, tmp_path):
+    run(request(toy, "prior"), tmp_path / "out")
+    saved = RunDirectory(tmp_path / "out" / "runs" / "toy-prior-0").load()
+    assert saved is not None
+    weights = saved[1]["agent"]
+    assert all(bool((value.abs() < 1e-20).all()) for value in weights.values() if isinstance(value, torch.Tensor))
+
+
+def test_finished_campaigns_are_not_repeated_and_reports_not_overwritten(inline, toy, tmp_path):
+    folder = tmp_path / "out"
+    first = run(request(toy, "prior"), folder)
+    before = first.read_bytes()
+    listener = Silent()
+    run(request(toy, "prior"), folder, resume=True, listener=listener)
+    assert listener.begun == []
+    assert first.read_bytes() == before
+
+    run(request(toy, "prior", seeds=2), folder, resume=True, listener=listener)
+    assert listener.begun == ["toy-prior-1"]
+    assert len(rows(folder / "table.csv")) == 2
+    assert (folder / "report-1" / "report.md").read_bytes() == before
+    assert len(rows(folder / "report-1" / "table.csv")) == 1
+
+
+def test_equal_experiments_have_equal_figures(inline, toy, tmp_path):
+    for name in ("a", "b"):
+        run(request(toy, "prior"), tmp_path / name)
+    for figure in ("properties.svg", "pareto.svg"):
+        assert (tmp_path / "a" / figure).read_bytes() == (tmp_path / "b" / figure).read_bytes()
+
+
+def test_a_campaign_killed_before_its_first_checkpoint_starts_anew(inline, toy, tmp_path):
+    wanted, folder = request(toy, "prior"), tmp_path / "out"
+    run(wanted, tmp_path / "whole")
+    broken = folder / "runs" / "toy-prior-0"
+    listener = Silent()
+
+    class Killed(Inline):
+        def __init__(self, of, planned):
+            RunDirectory.create(broken, planned.config).unlock()
+            (broken / "config.yaml").write_text("iterat", encoding="utf-8")
+            raise Interrupted
+
+    original, runner._Process = runner._Process, Killed
+    try:
+        with pytest.raises(Interrupted):
+            run(wanted, folder)
+    finally:
+        runner._Process = original
+    assert not (folder / "report.md").exists()
+    run(wanted, folder, resume=True, listener=listener)
+    assert fingerprint(broken) == fingerprint(tmp_path / "whole" / "runs" / "toy-prior-0")
+
+
+def test_a_failed_campaign_is_named_and_does_not_stop_the_others(inline, toy, tmp_path):
+    wanted, folder, listener = request(toy, "replay"), tmp_path / "out", Silent()
+    settings = plan(wanted)[0].config.model_dump(mode="json", by_alias=True)
+    settings["generator"]["prior"] = "nowhere.safetensors"
+    (folder / "campaigns").mkdir(parents=True)
+    broken = folder / "campaigns" / "toy-learned-0.yaml"
+    with pytest.raises(InputError, match="never overwritten"):
+        run(wanted, folder)
+    broken.parent.rmdir()
+    original = runner.ExperimentFolder.prepare
+
+    def prepare(self, planned):
+        original(self, planned)
+        if planned.name == "toy-learned-0":
+            broken.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    runner.ExperimentFolder.prepare = prepare
+    try:
+        with pytest.raises(MatInventError, match=r"1 of 3 campaigns failed \(toy-learned-0\)"):
+            run(wanted, folder, listener=listener)
+    finally:
+        runner.ExperimentFolder.prepare = original
+    assert listener.faults["toy-learned-0"]
+    assert listener.faults["toy-no-replay-0"] == ""
+    broken.unlink()
+    assert run(wanted, folder, resume=True).is_file()
+
+
+def test_folders_that_do_not_fit_are_refused(inline, toy, tmp_path):
+    folder = tmp_path / "out"
+    run(request(toy, "prior"), folder)
+    with pytest.raises(InputError, match="never overwritten; continue it with --resume"):
+        run(request(toy, "prior"), folder)
+    with pytest.raises(ConfigError, match="holds another experiment; continue that with: matinvent experiment prior"):
+        run(request(toy, "replay"), folder, resume=True)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="no experiment to resume"):
+        run(request(toy, "prior"), tmp_path / "other", resume=True)
+
+
+# ------------------------------------------------------------------------------------------------ in real processes
+
+
+def begin(toy, folder, *more):
+    """The command in a process of its own."""
+    arguments = ["experiment", "prior", "--tasks", toy, "--seeds", "1", "--set", "iterations=40", "--set", "threads=1"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "matinvent", *arguments, "-o", str(folder), *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_iteration(folder: Path, number: int) -> None:
+    metrics = folder / "runs" / "toy-prior-0" / "metrics.csv"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if metrics.is_file() and metrics.read_text(encoding="utf-8").count("\n") > number:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the campaign never got there")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_experiment_that_is_stopped_goes_on_and_equals_the_uninterrupted_one(toy, tmp_path, how):
+    folder = tmp_path / "out"
+    process = begin(toy, folder)
+    wait_for_iteration(folder, 3)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=90)
+    if how is signal.SIGINT:
+        assert process.returncode == 1
+        assert "Continue with: matinvent experiment prior" in errors
+        assert "Traceback" not in errors
+    time.sleep(5)  # an orphan notices and leaves
+    assert not (folder / "report.md").exists()
+    done = begin(toy, folder, "--resume")
+    output, errors = done.communicate(timeout=240)
+    assert done.returncode == 0, errors
+    assert "report.md" in output
+    whole = begin(toy, tmp_path / "whole")
+    whole.communicate(timeout=240)
+    run_directory = Path("runs") / "toy-prior-0"
+    assert fingerprint(folder / run_directory) == fingerprint(tmp_path / "whole" / run_directory)

@@ -1,0 +1,74 @@
+"""Statistics of comparisons: against hand computation and textbook values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matinvent.experiments.significance import Spread, effect_size, permutation_p, welch_p
+
+samples = st.lists(st.floats(0, 1), min_size=2, max_size=6)
+
+
+def test_spread_is_that_of_students_t():
+    spread = Spread.of([1.0, 2.0, None, 3.0, math.nan])
+    assert spread is not None
+    assert (spread.n, spread.mean, spread.sd) == (3, 2.0, 1.0)
+    half = 4.302653 / math.sqrt(3)  # t of 2 degrees of freedom, 97.5 %
+    assert spread.low == pytest.approx(2 - half, abs=1e-5)
+    assert spread.high == pytest.approx(2 + half, abs=1e-5)
+
+
+def test_spread_of_one_and_of_none():
+    assert Spread.of([0.5]) == Spread(1, 0.5)
+    assert Spread.of([None]) is None
+
+
+def test_effect_size_by_hand():
+    # Variances 1 and 4, pooled 2.5.
+    assert effect_size([1, 2, 3], [3, 5, 7]) == pytest.approx(3 / math.sqrt(2.5))
+    assert effect_size([1, 1], [1, 1]) is None
+    assert effect_size([1], [2, 3]) is None
+
+
+def test_permutation_test_counts_relabellings():
+    # Of the 20 ways to label six values, two separate them completely.
+    assert permutation_p([0, 0, 0], [1, 1, 1]) == pytest.approx(2 / 20)
+    assert permutation_p([1, 2], [1, 2]) == 1.0
+    # Differences of means of {1, 2, 4} split 1 + 2: 1 | 2, 4: 2; 2 | 1, 4: 1/2; 4 | 1, 2: -5/2.
+    assert permutation_p([1], [2, 4]) == pytest.approx(2 / 3)
+    assert permutation_p([], [1]) is None
+
+
+def test_drawn_relabellings_agree_with_all_of_them():
+    before, after = [0.1, 0.3, 0.2, 0.5, 0.4, 0.3, 0.2], [0.4, 0.5, 0.3, 0.6, 0.7, 0.4, 0.5]
+    exact = permutation_p(before, after)
+    drawn = permutation_p(before * 2, after * 2)  # 28 over 14 relabellings, too many to try
+    assert exact is not None
+    assert drawn is not None
+    assert 0 < drawn < exact < 0.05
+    assert drawn == permutation_p(before * 2, after * 2)
+
+
+@settings(deadline=None)
+@given(samples, samples)
+def test_permutation_p_is_a_probability_and_symmetric(first, second):
+    p = permutation_p(first, second)
+    assert p is not None
+    assert 0 < p <= 1
+    assert p == pytest.approx(permutation_p(second, first))
+
+
+def test_welch_by_hand():
+    from scipy.stats import t
+
+    first, second = [1.0, 2.0, 3.0], [4.0, 6.0, 8.0]
+    a, b = 1 / 3, 4 / 3  # variances of the means
+    degrees = (a + b) ** 2 / (a**2 / 2 + b**2 / 2)
+    expected = 2 * t.sf(4 / math.sqrt(a + b), degrees)
+    assert welch_p(first, second) == pytest.approx(expected)
+    assert welch_p([1.0], second) is None
+    assert welch_p([1.0, 1.0], [2.0, 2.0]) is None
