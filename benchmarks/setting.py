@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +12,13 @@ from matinvent.cli.output import progress_bar
 from matinvent.cli.structure_files import read_structures
 from matinvent.config import GeneratorConfig
 from matinvent.errors import Failure, InputError
-from matinvent.execution.executors import available_cores
+from matinvent.experiments.machine import processor
 from matinvent.priors import load_generator
+
+__all__ = ["generated_crystals", "processor"]
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-
-def processor() -> str:
-    """CPU model and number of cores."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor() or platform.machine()}, {available_cores()} cores"
 
 
 def generated_crystals(

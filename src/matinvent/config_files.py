@@ -10,7 +10,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from matinvent.config import CampaignConfig, Section
+from matinvent.config import CampaignConfig
+from matinvent.config_goals import Section
 from matinvent.errors import ConfigError
 
 

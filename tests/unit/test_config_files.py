@@ -9,16 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinvent.config import (
-    CampaignConfig,
-    DiversityConfig,
-    GeneratorConfig,
-    LearningConfig,
-    ObjectiveConfig,
-    StageConfig,
-    StopConfig,
-)
+from matinvent.config import CampaignConfig, DiversityConfig, GeneratorConfig, LearningConfig, StageConfig, StopConfig
 from matinvent.config_files import apply_override, build_config, load_config
+from matinvent.config_goals import ObjectiveConfig
 from matinvent.errors import ConfigError
 
 MINIMAL = {"name": "test", "objectives": [{"property": "density", "kind": "maximize", "lo": 0, "hi": 20}]}

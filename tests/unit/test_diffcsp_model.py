@@ -11,7 +11,8 @@ from pymatgen.core import Composition, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from tests.unit.test_diffcsp_template import CRYSTALS
 
-from matinvent.config import ConstraintsConfig, ElementsConfig, GeneratorConfig
+from matinvent.config import GeneratorConfig
+from matinvent.config_goals import ConstraintsConfig, ElementsConfig
 from matinvent.errors import CheckpointError, ConfigError, Failure
 from matinvent.generators.diffcsp.checkpoint import load_model, save_model
 from matinvent.generators.diffcsp.critic import StabilityCritic

@@ -15,7 +15,7 @@ from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.config import ObjectiveConfig
+from matinvent.config_goals import ObjectiveConfig
 from matinvent.reporting.pareto import front_table, trace_front, write_front
 from matinvent.reporting.pareto_figure import draw_front
 from matinvent.rewards.pareto import hypervolume, pareto_front

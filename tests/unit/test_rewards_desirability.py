@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinvent.config import ObjectiveConfig
+from matinvent.config_goals import ObjectiveConfig
 from matinvent.rewards.desirability import desirability
 
 VALUES = st.floats(-1e6, 1e6)

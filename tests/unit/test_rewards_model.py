@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinvent.config import ObjectiveConfig
+from matinvent.config_goals import ObjectiveConfig
 from matinvent.errors import ConfigError, Failure
 from matinvent.rewards.aggregation import AGGREGATIONS, normalise
 from matinvent.rewards.model import RewardModel, Score

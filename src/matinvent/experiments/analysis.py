@@ -16,7 +16,8 @@ from matinvent.experiments.significance import effect_size, permutation_p
 from matinvent.rewards.pareto import hypervolume
 
 if TYPE_CHECKING:
-    from matinvent.config import CampaignConfig, ObjectiveConfig
+    from matinvent.config import CampaignConfig
+    from matinvent.config_goals import ObjectiveConfig
     from matinvent.experiments.catalogue import Planned
 
 #: Iterations of the running mean that has to meet the goal.

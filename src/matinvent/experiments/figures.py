@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from matinvent.candidate import Candidate
-    from matinvent.config import CampaignConfig, ObjectiveConfig
+    from matinvent.config import CampaignConfig
+    from matinvent.config_goals import ObjectiveConfig
 
 #: Colours that the colour-blind tell apart (Okabe and Ito), the prior in grey.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")

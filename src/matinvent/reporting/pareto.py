@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.config import ObjectiveConfig
+from matinvent.config_goals import ObjectiveConfig
 from matinvent.reporting.symmetry import space_group
 from matinvent.rewards.pareto import hypervolume, pareto_front
 

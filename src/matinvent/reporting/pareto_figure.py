@@ -12,7 +12,7 @@ from matinvent.reporting.pareto import Front, titled
 
 if TYPE_CHECKING:
     from matinvent.candidate import Candidate
-    from matinvent.config import ObjectiveConfig
+    from matinvent.config_goals import ObjectiveConfig
 
 FIGURE = "front.svg"
 _COLUMNS = 3

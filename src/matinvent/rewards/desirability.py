@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from matinvent.config import ObjectiveConfig
+from matinvent.config_goals import ObjectiveConfig
 
 
 def desirability(value: float, objective: ObjectiveConfig, uncertainty: float = 0.0) -> float:

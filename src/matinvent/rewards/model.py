@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from matinvent.config import ObjectiveConfig
+from matinvent.config_goals import ObjectiveConfig
 from matinvent.errors import ConfigError, Failure
 from matinvent.rewards.aggregation import AGGREGATIONS, normalise
 from matinvent.rewards.desirability import desirability

@@ -15,7 +15,7 @@ from matinvent.screening.validity import check_charges
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from matinvent.config import ConstraintsConfig
+    from matinvent.config_goals import ConstraintsConfig
 
 
 class Constraints:

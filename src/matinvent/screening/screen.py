@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.config import ConstraintsConfig
+from matinvent.config_goals import ConstraintsConfig
 from matinvent.errors import Failure
 from matinvent.screening.constraints import Constraints
 from matinvent.screening.matching import Catalogue, Matcher

@@ -13,7 +13,7 @@ from matinvent.errors import ConfigError
 from matinvent.generators.diffcsp.crystal import MAX_Z
 
 if TYPE_CHECKING:
-    from matinvent.config import ElementsConfig
+    from matinvent.config_goals import ElementsConfig
 
 
 @dataclass(frozen=True)
