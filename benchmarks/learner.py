@@ -45,7 +45,7 @@ def time_schedules(name: str, timesteps: int, accumulate: int, repeats: int) -> 
     common = {"timesteps": timesteps, "epochs": 1, "accumulate": accumulate}
     configs = {
         "paper": LearningConfig(schedule="paper", **common),
-        "stratified": LearningConfig(updates=timesteps // accumulate, levels=accumulate),
+        "stratified": LearningConfig(updates=timesteps // accumulate, pairs=accumulate * len(items)),
     }
     seconds: dict[str, list[float]] = {schedule: [] for schedule in configs}
     for _ in range(repeats):
@@ -119,11 +119,13 @@ def main() -> None:
     if options.time:
         return
     if "toy" in options.worlds:
-        toy = [LearningConfig(learning_rate=0.02, updates=u, levels=v) for u, v in [(5, 2), (20, 2), (20, 8), (60, 16)]]
+        toy = [
+            LearningConfig(learning_rate=0.02, updates=u, pairs=v) for u, v in [(5, 36), (20, 36), (20, 144), (60, 288)]
+        ]
         toy.append(LearningConfig(learning_rate=0.02, schedule="paper"))
         sweep(TOY, 10, 64, toy, options.seeds)
     if "density" in options.worlds:
-        prior = [LearningConfig(updates=u, levels=v) for u, v in [(5, 4), (10, 8), (20, 8), (40, 8)]]
+        prior = [LearningConfig(updates=u, pairs=v) for u, v in [(5, 72), (10, 144), (20, 144), (40, 144)]]
         sweep(PRIOR, 4, 48, prior, options.seeds)
 
 

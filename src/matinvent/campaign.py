@@ -1,7 +1,7 @@
 """The loop of the paper: sample, screen, evaluate, reward, learn, remember.
 
-Every random draw of an iteration comes from a generator seeded by (seed, iteration, purpose), so a
-campaign that is killed at any moment and resumed repeats the interrupted iteration exactly.
+Every random draw depends on seed, iteration and purpose alone (see :mod:`~matinvent.draws`), so a campaign that is
+killed at any moment and resumed repeats the interrupted iteration exactly.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 
 from matinvent.candidate import Candidate, Fate, funnel
+from matinvent.draws import Draws
 from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.executors import available_cores
 from matinvent.interrupt import Interrupted, catch_signals
@@ -24,7 +24,6 @@ from matinvent.memory.diversity import DiversityFilter
 from matinvent.memory.ledger import Ledger
 from matinvent.memory.replay import ReplayBuffer, Replayed
 from matinvent.metrics import iteration_metrics
-from matinvent.priors import load_generator
 from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
 from matinvent.run_directory import RunDirectory
 from matinvent.screening.screen import Screener
@@ -58,6 +57,7 @@ class Campaign:
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
         self.ledger = Ledger(directory.ledger_file)
+        self.draws = Draws(config.seed)
         self.iteration = 0
         self.evaluations = 0
         self.best: Candidate | None = None
@@ -165,7 +165,7 @@ class Campaign:
 
     def sample(self, progress: Progress) -> list[Candidate]:
         """Let the agent propose crystals."""
-        drawn = self.agent.sample(self.config.generator.samples, self._torch_rng("sample"), progress)
+        drawn = self.agent.sample(self.config.generator.samples, self.draws.torch(self.iteration, "sample"), progress)
         return [Candidate.of(self.iteration, index, crystal) for index, crystal in enumerate(drawn)]
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
@@ -176,7 +176,7 @@ class Campaign:
             self._notes.append("no crystal survived the screening")
         if len(survivors) <= wanted:
             return survivors
-        rng = self._numpy_rng("select")
+        rng = self.draws.numpy(self.iteration, "select")
         chosen = sorted(rng.choice(len(survivors), wanted, replace=False))
         for index in set(range(len(survivors))) - set(chosen):
             survivors[index].reason = "not drawn for evaluation"
@@ -222,7 +222,10 @@ class Campaign:
             failure = next(item for item in encoded if isinstance(item, Failure))
             self._notes.append(f"{len(encoded) - len(usable)} crystals cannot be learned, e.g. {failure.reason}")
         report = self.learner.learn(
-            [encoded[i] for i in usable], [rewards[i] for i in usable], self._torch_rng("learn"), progress
+            [encoded[i] for i in usable],
+            [rewards[i] for i in usable],
+            self.draws.torch(self.iteration, "learn"),
+            progress,
         )
         if report is None:
             self._notes.append("nothing to learn from; the agent stays as it is")
@@ -234,7 +237,9 @@ class Campaign:
         """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones."""
         ranked = sorted(scored, key=lambda c: -(c.credit or 0.0))
         top = ranked[: math.ceil(self.config.learning.top_fraction * len(ranked))]
-        replayed = self.replay.sample(self.config.replay.sample, self._numpy_rng("replay"), self.diversity)
+        replayed = self.replay.sample(
+            self.config.replay.sample, self.draws.numpy(self.iteration, "replay"), self.diversity
+        )
         lessons = [(self._lesson(c), c.credit) for c in top] + [(r.structure, self._credit_now(r)) for r in replayed]
         usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
         return [structure for structure, _ in usable], [credit for _, credit in usable]
@@ -404,31 +409,3 @@ class Campaign:
         result = work(progress)
         self._seconds[stage] = time.monotonic() - start
         return result
-
-    def _seed(self, purpose: str) -> np.random.SeedSequence:
-        return np.random.SeedSequence([self.config.seed, self.iteration, *purpose.encode()])
-
-    def _numpy_rng(self, purpose: str) -> np.random.Generator:
-        return np.random.default_rng(self._seed(purpose))
-
-    def _torch_rng(self, purpose: str) -> torch.Generator:
-        return torch.Generator().manual_seed(int(self._seed(purpose).generate_state(1)[0]))
-
-
-def load_agent(directory: Path) -> Generator:
-    """The agent of a run directory as of its newest checkpoint.
-
-    Raises:
-        CheckpointError: the directory holds no campaign, or it has not finished an iteration.
-    """
-    run, config = RunDirectory.open(directory)
-    saved = run.load()
-    if saved is None:
-        raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
-    _, weights, memory = saved
-    if "curriculum" not in memory:
-        raise CheckpointError(f"{directory}: its checkpoint is of another version of matinvent")
-    settings = config.by_stage()[len(memory["curriculum"]["begins"]) - 1]
-    agent = load_generator(settings.generator.prior, settings.generator.within(settings.constraints))
-    agent.load_state_dict(weights["agent"])
-    return agent

@@ -61,7 +61,7 @@ class GeneratorConfig(Section):
         None,
         description="Crystals drawn per sample, the critic keeps the best; null: as the prior's card says.",
     )
-    batch_size: Count = Field(64, description="Crystals denoised at once.")
+    batch_size: Count | None = Field(None, description="Crystals denoised at once; null: 32 on a CPU, 512 on a GPU.")
     templates: TemplateConfig = TemplateConfig()
     elements: ElementsConfig = ElementsConfig()
     tilt: TiltSection = TiltSection()
@@ -199,7 +199,11 @@ class LearningConfig(Section):
         "persistent", description="Keep Adam's moments between iterations, or start anew in each (paper)."
     )
     updates: Count = Field(20, description="Optimizer steps per iteration (stratified schedule).")
-    levels: Count = Field(8, description="Noise levels per crystal and optimizer step (stratified schedule).")
+    pairs: Count = Field(
+        144,
+        description="(crystal, noise level) pairs per optimizer step, shared evenly by the crystals, of which each has "
+        "at least one (stratified schedule).",
+    )
     epochs: Count = Field(3, description="Passes over all timesteps (paper schedule).")
     timesteps: Count = Field(1000, description="Timesteps per pass (paper schedule).")
     accumulate: Count = Field(50, description="Timesteps per optimizer step (paper schedule).")
@@ -207,7 +211,9 @@ class LearningConfig(Section):
         0.5, description="Share of the scored crystals learned from."
     )
     grad_clip: Positive = Field(1.0, description="Largest gradient norm.")
-    micro_batch: Count = Field(144, description="(crystal, noise level) pairs per forward pass.")
+    micro_batch: Count | None = Field(
+        None, description="(crystal, noise level) pairs per forward pass; null: 16 on a CPU, 512 on a GPU."
+    )
     learn_from: Literal["relaxed", "generated"] = Field("relaxed", description="Which form of a crystal is learned.")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

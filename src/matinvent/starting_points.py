@@ -20,6 +20,7 @@ from matinvent.learning.learner import Learner
 from matinvent.priors import load_generator
 from matinvent.run_directory import RunDirectory, weights_identity
 from matinvent.screening.screen import Screener
+from matinvent.trained_agent import newest_state
 
 if TYPE_CHECKING:
     import torch
@@ -114,11 +115,7 @@ def _agent_of(path: Path) -> bytes:
     """The agent of a run directory as of its newest checkpoint, and the identity of its prior."""
     import torch
 
-    run, _ = RunDirectory.open(path)
-    saved = run.load()
-    if saved is None:
-        raise CheckpointError(f"{path}: the campaign has not finished an iteration yet")
-    _, weights, memory = saved
+    _, weights, memory = newest_state(path)
     buffer = io.BytesIO()
     torch.save({"agent": weights["agent"], "prior": memory["prior"]}, buffer)
     return buffer.getvalue()

@@ -14,13 +14,14 @@ import pytest
 import yaml
 from tests.integration.toy_world import TOY, fingerprint, run_toy, toy_config
 
-from matinvent.campaign import Campaign, load_agent
+from matinvent.campaign import Campaign
 from matinvent.candidate import Candidate, Fate
 from matinvent.errors import CheckpointError, ConfigError
 from matinvent.memory.ledger import Ledger
 from matinvent.metrics import iteration_metrics
 from matinvent.tasks import load_task
 from matinvent.testing.toy import ToyGenerator
+from matinvent.trained_agent import load_agent
 
 
 def test_the_reward_at_least_doubles(tmp_path):

@@ -14,7 +14,7 @@ import yaml
 from pymatgen.core import Lattice, Structure
 from tests.integration.toy_world import fingerprint, run_toy, toy_config
 
-from matinvent.campaign import Campaign, load_agent
+from matinvent.campaign import Campaign
 from matinvent.candidate import Fate
 from matinvent.config import StopConfig
 from matinvent.errors import CheckpointError, ConfigError, InputError
@@ -25,6 +25,7 @@ from matinvent.reporting.summary import write_best
 from matinvent.run_directory import RunDirectory
 from matinvent.stages import Curriculum
 from matinvent.testing.toy import ToyGenerator
+from matinvent.trained_agent import load_agent
 
 
 def heaviness(structure: Structure, scale: float) -> float:

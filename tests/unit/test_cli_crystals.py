@@ -113,7 +113,7 @@ def test_generation_from_a_run_takes_its_agent(monkeypatch, tmp_path, capsys):
             raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
         return StandInGenerator()
 
-    monkeypatch.setitem(sys.modules, "matinvent.campaign", SimpleNamespace(load_agent=load_agent))
+    monkeypatch.setitem(sys.modules, "matinvent.trained_agent", SimpleNamespace(load_agent=load_agent))
     assert invoke("generate", 3, "--run", "good", "--output", "crystals") == 0
     assert len(list((tmp_path / "crystals").glob("*_Fe.cif"))) == 2
     assert invoke("generate", 3, "--run", "bad", "--output", "more") == 2

@@ -64,7 +64,7 @@ def test_templates_that_the_library_lacks_teach_the_tilt_nothing(library):
 
 def fine_tune(model, rounds=6):
     """The learner on crystals the model draws itself, rewarded when their template is cubic."""
-    config = LearningConfig(learning_rate=3e-3, updates=10, levels=2)
+    config = LearningConfig(learning_rate=3e-3, updates=10, pairs=2 * len(CRYSTALS))
     learner = Learner(model, model.clone(), config)
     for seed in range(rounds):
         rng = torch.Generator().manual_seed(seed)

@@ -51,7 +51,7 @@ class Inline:
         self._log = folder.log_file(planned.name)
         self._log.touch()
         try:
-            worker.main(folder.path, planned.name, planned.judged)
+            worker.main(folder.path, planned.name, planned.judged, planned.source)
             code = 0
         except SystemExit as left:
             code = left.code
@@ -250,3 +250,29 @@ def test_an_experiment_that_is_stopped_goes_on_and_equals_the_uninterrupted_one(
     whole.communicate(timeout=240)
     run_directory = Path("runs") / "toy-prior-0"
     assert fingerprint(folder / run_directory) == fingerprint(tmp_path / "whole" / run_directory)
+
+
+def test_the_prior_is_sampled_once_for_all_tasks_with_the_result_of_a_campaign_of_its_own(inline, toy, tmp_path):
+    other = tmp_path / "other.yaml"
+    goals = [{"property": "number_of_elements", "kind": "maximize", "lo": 1, "hi": 5, "hit": [3, None]}]
+    other.write_text(yaml.safe_dump({**TOY, "name": "other", "objectives": goals}), encoding="utf-8")
+    both = Request("prior", seeds=1, tasks=(toy, str(other)), settings=("iterations=3", "threads=1"))
+    assert [campaign.source for campaign in plan(both)] == ["", "toy-prior-0"]
+    run(both, tmp_path / "both")
+    run(Request("prior", seeds=1, tasks=(str(other),), settings=both.settings), tmp_path / "alone")
+    shared, alone = (rows(tmp_path / name / "runs" / "other-prior-0" / "metrics.csv") for name in ("both", "alone"))
+    learning = {"loss", "divergence", "grad_norm", "replay_size"}
+    assert [{k: v for k, v in row.items() if k not in learning} for row in shared] == [
+        {k: v for k, v in row.items() if k not in learning} for row in alone
+    ]
+
+
+def test_without_its_source_a_campaign_does_not_begin(inline, toy, tmp_path, monkeypatch):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**TOY, "name": "other"}), encoding="utf-8")
+    both = Request("prior", seeds=1, tasks=(toy, str(other)), settings=("iterations=2", "threads=1"))
+    monkeypatch.setattr(worker, "command_line", lambda arguments: sys.exit(2))
+    listener = Silent()
+    with pytest.raises(MatInventError, match="2 of 2 campaigns failed"):
+        run(both, tmp_path / "out", listener=listener)
+    assert listener.begun == ["toy-prior-0"]

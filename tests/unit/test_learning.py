@@ -36,7 +36,7 @@ def test_paper_schedule_spends_what_the_paper_spends():
 
 
 def test_stratified_schedule_visits_every_stratum_of_every_crystal():
-    config = LearningConfig(levels=8, updates=3, micro_batch=20)
+    config = LearningConfig(pairs=24, updates=3, micro_batch=20)
     plan = make_plan(config, [9, 1, 5], rng())
     rows = [row for chunk in plan.chunks for row in chunk]
     assert sorted(rows) == sorted([0, 1, 2] * 8)
@@ -46,6 +46,12 @@ def test_stratified_schedule_visits_every_stratum_of_every_crystal():
         for crystal in range(3):
             levels = sorted(((t[[i for i, r in enumerate(rows) if r == crystal]]) * 8).ceil().tolist())
             assert levels == list(range(1, 9))
+
+
+@pytest.mark.parametrize(("crystals", "pairs"), [(1, 144), (6, 144), (18, 144), (100, 100), (300, 300)])
+def test_a_step_costs_the_same_however_few_crystals_there_are(crystals, pairs):
+    plan = make_plan(LearningConfig(updates=2), [4] * crystals, rng())
+    assert [sum(len(p.t) for p in step) for step in plan.steps] == [pairs, pairs]
 
 
 class FixedNoise(ToyGenerator):

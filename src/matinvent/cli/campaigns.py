@@ -55,7 +55,7 @@ def run(
 
         return Campaign.start(config, directory, callbacks)
 
-    _conduct(start)
+    conduct_campaign(start)
 
 
 def resume(
@@ -74,11 +74,15 @@ def resume(
 
         return Campaign.resume(directory, callbacks)
 
-    _conduct(reopen)
+    conduct_campaign(reopen)
 
 
-def _conduct(begin: Callable[[Sequence[Callback]], Campaign]) -> None:
-    """Set a campaign up, run it under the eyes of console and sinks, and report its end."""
+def conduct_campaign(begin: Callable[[Sequence[Callback]], Campaign]) -> None:
+    """Set a campaign up, run it under the eyes of console and sinks, and report its end.
+
+    Raises:
+        typer.Exit: it was interrupted; it can be resumed.
+    """
     from matinvent.reporting.console import ConsoleCallback
     from matinvent.reporting.sinks import CsvSink, TensorBoardSink
     from matinvent.reporting.summary import final_report, write_best

@@ -64,7 +64,7 @@ def _load(run: Path | None, prior: str | None, overrides: Sequence[str]) -> Gene
     from matinvent.priors import load_generator
 
     if run is not None:
-        from matinvent.campaign import load_agent
+        from matinvent.trained_agent import load_agent
 
         return load_agent(run)
     changes = [*([] if prior is None else [f"generator.prior={prior}"]), *overrides]

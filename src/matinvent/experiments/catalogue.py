@@ -8,8 +8,8 @@ without learning.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +39,31 @@ PRIOR = Arm(
         "learning.learning_rate=1e-30",
         "learning.schedule=stratified",
         "learning.updates=1",
-        "learning.levels=1",
+        "learning.pairs=1",
         "replay.size=0",
         "replay.sample=0",
     ),
 )
 LEARNED = Arm("learned", "MatInvent")
+_UNSCREENED = Arm("unscreened", "without screening", ("screening.enabled=false",))
+_NO_REPLAY = Arm("no-replay", "without replay", ("replay.size=0", "replay.sample=0"))
+_NO_FILTER = Arm("no-filter", "without diversity filter", ("diversity.enabled=false",))
+_NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
+_TWO = (LEARNED, PRIOR)
+
+
+def all_tasks() -> tuple[str, ...]:
+    """Shipped tasks."""
+    from matinvent.tasks import list_tasks
+
+    return tuple(task.name for task in list_tasks())
+
+
+def single_tasks() -> tuple[str, ...]:
+    """Shipped tasks with one objective."""
+    from matinvent.tasks import load_task
+
+    return tuple(name for name in all_tasks() if len(load_task(name).objectives) == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +76,7 @@ class Experiment:
         question: what it asks.
         expected: what the paper found; empty where there is nothing to compare with.
         arms: what is compared, the prior included.
-        tasks: on what; empty: every shipped task with one objective.
+        tasks: names of the tasks on which it runs.
         compared: quantities (see :mod:`~matinvent.experiments.analysis`) in which arms are compared with the arm
             ``learned``.
         judged: whether the final agents are sampled and screened once more, because an arm does not screen.
@@ -68,7 +87,7 @@ class Experiment:
     question: str
     arms: tuple[Arm, ...]
     expected: str = ""
-    tasks: tuple[str, ...] = ("density",)
+    tasks: Callable[[], tuple[str, ...]] = lambda: ("density",)
     compared: tuple[str, ...] = ()
     judged: bool = False
 
@@ -81,15 +100,25 @@ def _sigma_arms() -> tuple[Arm, ...]:
         for kind, sigma in settings
     ]
     default = Arm("learned", "kl, sigma 0.025", ("learning.sigma=0.025", "learning.divergence=kl"))
-    return (default, Arm("none", "no divergence", ("learning.sigma=0",)), *arms)
+    return (default, _NO_DIVERGENCE, *arms)
 
 
 _CATALOGUE = (
     Experiment(
+        "ablations",
+        "Fig. 1b-d",
+        "What do screening, replay, diversity filter and divergence each add?",
+        (LEARNED, _UNSCREENED, _NO_REPLAY, _NO_FILTER, _NO_DIVERGENCE, PRIOR),
+        expected="screening raises the SUN share and the diversity, replay speeds learning up, the filter raises the "
+        "diversity at no cost in reward, and without divergence training can fail",
+        compared=("sun_judged", "reward_mean", "reward_last", "compositions_per_100", "validity_last"),
+        judged=True,
+    ),
+    Experiment(
         "screening",
         "Fig. 1b",
         "Does learning from stable, unique and novel crystals only pay?",
-        (LEARNED, Arm("unscreened", "without screening", ("screening.enabled=false",)), PRIOR),
+        (LEARNED, _UNSCREENED, PRIOR),
         expected="screening raises the SUN share and the diversity",
         compared=("sun_judged", "compositions_per_100", "reward_last"),
         judged=True,
@@ -98,7 +127,7 @@ _CATALOGUE = (
         "replay",
         "Fig. 1c",
         "Does replaying the best crystals pay?",
-        (LEARNED, Arm("no-replay", "without replay", ("replay.size=0", "replay.sample=0")), PRIOR),
+        (LEARNED, _NO_REPLAY, PRIOR),
         expected="replay speeds learning up, and lowers the diversity",
         compared=("reward_mean", "reward_last", "compositions_per_100"),
     ),
@@ -106,7 +135,7 @@ _CATALOGUE = (
         "diversity",
         "Fig. 1d",
         "Does the diversity filter pay?",
-        (LEARNED, Arm("no-filter", "without diversity filter", ("diversity.enabled=false",)), PRIOR),
+        (LEARNED, _NO_FILTER, PRIOR),
         expected="the filter raises the diversity of compositions at no cost in reward",
         compared=("compositions_per_100", "reward_last"),
     ),
@@ -118,14 +147,25 @@ _CATALOGUE = (
         expected="without divergence the validity suffers and training can fail",
         compared=("validity_last", "reward_last", "divergence"),
     ),
-    Experiment("single", "Fig. 2", "Is every single-property task learned, and how fast?", (LEARNED, PRIOR), tasks=()),
     Experiment(
-        "magnet", "Fig. 4", "Strong magnets of low supply risk: two goals at once.", (LEARNED, PRIOR), tasks=("magnet",)
+        "single", "Fig. 2", "Is every single-property task learned, and how fast?", (LEARNED, PRIOR), tasks=single_tasks
     ),
     Experiment(
-        "high_k", "Fig. 5", "High-k dielectrics: fronts of conflicting goals.", (LEARNED, PRIOR), tasks=("high_k",)
+        "magnet",
+        "Fig. 4",
+        "Strong magnets of low supply risk: two goals at once.",
+        (LEARNED, PRIOR),
+        tasks=lambda: ("magnet",),
     ),
-    Experiment("prior", "baseline", "What does a hit cost without learning?", (PRIOR,), tasks=()),
+    Experiment(
+        "high_k",
+        "Fig. 5",
+        "High-k dielectrics: fronts of conflicting goals.",
+        (LEARNED, PRIOR),
+        tasks=lambda: ("high_k",),
+    ),
+    Experiment("tasks", "Figs. 2, 4, 5", "Is every task of the paper learned, and how fast?", _TWO, tasks=all_tasks),
+    Experiment("prior", "baseline", "What does a hit cost without learning?", (PRIOR,), tasks=all_tasks),
 )
 
 #: Sizes of each scale. Quick: 252 evaluations with the quick preset, a quarter of what the paper needs to converge.
@@ -196,7 +236,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A campaign of an experiment; ``judged`` crystals of its final agent are screened once more."""
+    """A campaign of an experiment.
+
+    Attributes:
+        name: unique in the experiment.
+        task: what it pursues.
+        arm: settings that it has beyond those of the task.
+        seed: its seed.
+        config: its complete settings.
+        judged: crystals of its final agent that are screened once more.
+        source: the campaign whose crystals it evaluates; empty: it makes its own.
+    """
 
     name: str
     task: str
@@ -204,6 +254,7 @@ class Planned:
     seed: int
     config: CampaignConfig
     judged: int = 0
+    source: str = ""
 
 
 def plan(request: Request) -> list[Planned]:
@@ -225,21 +276,28 @@ def plan(request: Request) -> list[Planned]:
     planned = [
         _planned(task, arm, seed, request, cores, judged)
         for seed in range(request.seeds)
-        for task in request.tasks or experiment.tasks or single_tasks()
+        for task in request.tasks or experiment.tasks()
         for arm in experiment.arms
     ]
     names = [campaign.name for campaign in planned]
     repeated = sorted({campaign.task for campaign in planned if names.count(campaign.name) > 1})
     if repeated:
         raise ConfigError(f"--tasks: {', '.join(repeated)} twice; give each campaign file a name of its own")
-    return planned
+    return _sharing(planned)
 
 
-def single_tasks() -> tuple[str, ...]:
-    """Shipped tasks with one objective."""
-    from matinvent.tasks import list_tasks, load_task
+def _sharing(planned: Sequence[Planned]) -> list[Planned]:
+    """The same campaigns, but crystals of the unchanged prior are made once and evaluated for all tasks."""
+    from matinvent.experiments.revaluation import same_proposals
 
-    return tuple(task.name for task in list_tasks() if len(load_task(task.name).objectives) == 1)
+    first: dict[str, str] = {}
+    shared = []
+    for campaign in planned:
+        source = ""
+        if campaign.arm is PRIOR:
+            source = first.setdefault(same_proposals(campaign.config), campaign.name)
+        shared.append(replace(campaign, source=source) if source not in {"", campaign.name} else campaign)
+    return shared
 
 
 def _planned(task: str, arm: Arm, seed: int, request: Request, cores: Sequence[str], judged: int) -> Planned:

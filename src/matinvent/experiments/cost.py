@@ -56,7 +56,7 @@ def _learning(config: CampaignConfig) -> float:
     lessons = learning.top_fraction * config.evaluation.per_iteration + config.replay.sample
     if learning.schedule == "paper":
         return lessons * learning.epochs * learning.timesteps * _PAIR_PAPER
-    return lessons * learning.updates * learning.levels * _PAIR
+    return learning.updates * max(learning.pairs, lessons) * _PAIR
 
 
 def _judging(planned: Planned) -> float:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from matinvent.campaign import load_agent
 from matinvent.candidate import Candidate, funnel
 from matinvent.execution.executors import available_cores
 from matinvent.run_directory import RunDirectory
 from matinvent.screening.constraints import Constraints
 from matinvent.screening.screen import Screener
+from matinvent.trained_agent import load_agent
 
 
 def judge_agent(directory: Path, n: int) -> dict[str, float]:

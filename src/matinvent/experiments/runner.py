@@ -53,9 +53,13 @@ def run_campaigns(folder: ExperimentFolder, plan: Sequence[Planned], parallel: i
             while waiting or running:
                 if signalled():
                     raise Interrupted
-                while waiting and len(running) < parallel:
-                    listener.started(waiting[0])
-                    running.append(_Process(folder, waiting.pop(0)))
+                while len(running) < parallel and (ready := _next(folder, waiting)):
+                    waiting.remove(ready)
+                    listener.started(ready)
+                    running.append(_Process(folder, ready))
+                if waiting and not running:
+                    failed += [(planned, f"{planned.source} failed") for planned in waiting]
+                    break
                 running, ended = _sorted_out(running)
                 for process in ended:
                     fault = process.fault()
@@ -72,6 +76,11 @@ def run_campaigns(folder: ExperimentFolder, plan: Sequence[Planned], parallel: i
         raise MatInventError(f"{len(failed)} of {len(plan)} campaigns failed ({names}): {failed[0][1]}; see {log}")
 
 
+def _next(folder: ExperimentFolder, waiting: Sequence[Planned]) -> Planned | None:
+    """The first campaign that can begin: not one that needs the crystals of an unfinished one."""
+    return next((p for p in waiting if not p.source or folder.is_finished(p.source)), None)
+
+
 class _Process:
     """A campaign at work."""
 
@@ -84,7 +93,7 @@ class _Process:
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C at the terminal reaches the runner only, which then asks once.
             self.popen = subprocess.Popen(  # noqa: S603 (our own module)
-                [*command, str(planned.judged)],
+                [*command, str(planned.judged), planned.source],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

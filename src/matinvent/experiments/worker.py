@@ -1,4 +1,6 @@
-"""One campaign of an experiment in a process of its own: ``python -m matinvent.experiments.worker FOLDER NAME JUDGED``.
+"""One campaign of an experiment in a process of its own.
+
+``python -m matinvent.experiments.worker FOLDER NAME JUDGED [SOURCE]``
 
 It is run by `matinvent run` and `matinvent resume`, so that its run directory is an ordinary one. The exit status is
 theirs: 0 finished, 1 stopped by a signal, 2 an error that a user can fix.
@@ -12,9 +14,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from matinvent.cli import main as command_line
+from matinvent.cli.campaigns import conduct_campaign
 from matinvent.errors import CheckpointError
 from matinvent.experiments.folder import ExperimentFolder
 from matinvent.run_directory import RunDirectory
@@ -23,21 +27,25 @@ from matinvent.run_directory import RunDirectory
 _LOOK = 1.0
 
 
-def main(folder: Path, name: str, judged: int) -> None:
+def main(folder: Path, name: str, judged: int, source: str = "") -> None:
     """Start the campaign or go on with it, judge its final agent, and mark it as finished.
 
     Args:
         folder: of the experiment.
         name: of the campaign; its settings are in the folder.
         judged: crystals of the final agent to screen; 0 for none.
+        source: the campaign whose crystals it evaluates; empty: it makes its own.
     """
     _follow_parent()
     experiment = ExperimentFolder(folder)
     directory = experiment.run_directory(name)
-    if _is_begun(directory):
-        status = _status(["resume", str(directory)])
+    settings = experiment.settings_file(name)
+    if _is_begun(directory):  # also one that evaluates the crystals of another: it would make the same ones
+        status = _status(lambda: command_line(["resume", str(directory)]))
+    elif source:
+        status = _status(lambda: _revaluate(experiment.run_directory(source), settings, directory))
     else:
-        status = _status(["run", str(experiment.settings_file(name)), "--output", str(directory)])
+        status = _status(lambda: command_line(["run", str(settings), "--output", str(directory)]))
     if status:
         sys.exit(status)
     found: dict[str, float] = {}
@@ -48,10 +56,19 @@ def main(folder: Path, name: str, judged: int) -> None:
     experiment.finish(name, found)
 
 
-def _status(arguments: list[str]) -> int:
+def _revaluate(source: Path, settings: Path, directory: Path) -> None:
+    """Evaluate the crystals of another campaign for this one's goal."""
+    from matinvent.experiments.revaluation import Revaluation
+    from matinvent.tasks import load_task
+
+    config = load_task(str(settings))
+    conduct_campaign(lambda callbacks: Revaluation.of(source, config, directory, callbacks))
+
+
+def _status(command: Callable[[], None]) -> int:
     """Exit status of a command of ours."""
     try:
-        command_line(arguments)
+        command()
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0
@@ -86,4 +103,4 @@ def _follow_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

@@ -146,7 +146,8 @@ def _said(front: Front, shown: int) -> list[str]:
     volumes = {entry.iteration: f"{entry.cumulative:.3f}" for entry in front.growth}
     marks = sorted({round(i * (len(volumes) - 1) / 4) for i in range(5)}) if volumes else []
     steps = [
-        f"{volume} (after iteration {iteration + 1})" for iteration, volume in (list(volumes.items())[mark] for mark in marks)
+        f"{volume} (after iteration {iteration + 1})"
+        for iteration, volume in (list(volumes.items())[mark] for mark in marks)
     ]
     if steps:
         lines.append(f"Hypervolume of all crystals so far: {', '.join(steps)}.")

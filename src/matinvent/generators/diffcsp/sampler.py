@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 #: Energy-above-hull class of stable crystals, the one that generation asks for.
 STABLE = 1
+#: Crystals denoised at once on a CPU and on a GPU.
+_BATCH = (32, 512)
+
 #: What the best of several candidates must pass first: geometry and balanced charges.
 _VALIDITY = ValidityConfig()
 #: Bound on the clean estimate of standardised lattice coordinates.
@@ -49,7 +52,7 @@ class SamplerConfig:
         corrector_steps: Langevin steps on the coordinates after each denoising step.
         corrector_snr: signal-to-noise ratio of a Langevin step.
         stability: energy-above-hull class asked for.
-        batch_size: crystals denoised at once.
+        batch_size: crystals denoised at once, of similar size; None: few on a CPU, where padding costs time.
         bfloat16: matrix products of the denoiser in bfloat16 where the processor has it; two thirds of the time.
         candidates: crystals drawn for each one asked for, of one template; the best is kept (:func:`choose`).
         templates: which symmetry templates to draw; all of the library by default.
@@ -61,7 +64,7 @@ class SamplerConfig:
     corrector_steps: int = 0
     corrector_snr: float = 0.4
     stability: int = STABLE
-    batch_size: int = 64
+    batch_size: int | None = None
     bfloat16: bool = False
     candidates: int = 1
     templates: TemplateFilter = field(default_factory=TemplateFilter)
@@ -91,7 +94,7 @@ def sample(
     blueprints = model.library.draw(n, rng, config.templates, tilt)
     by_size = sorted(range(n), key=lambda i: blueprints[i].template.n_atoms)
     results: list[Structure | Failure] = [Failure("not-sampled", "never drawn")] * n
-    at_once = max(1, config.batch_size // config.candidates)
+    at_once = max(1, (config.batch_size or _BATCH[model.device.type == "cuda"]) // config.candidates)
     for start in range(0, n, at_once):
         chosen = by_size[start : start + at_once]
 
