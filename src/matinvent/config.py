@@ -36,7 +36,7 @@ class TemplateConfig(CrystalKind):
 class TiltSection(Section):
     """Learning the distribution of symmetry templates, too (see generators/diffcsp/tilt.py)."""
 
-    enabled: bool = Field(False, description="Draw rewarded templates more often; off: draw them as the prior does.")
+    enabled: bool = Field(True, description="Draw rewarded templates more often; off: draw them as the prior does.")
     rate: Positive = Field(40.0, description="Factor on the learning rate.")
     divergence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         20.0, description="Factor on the divergence to the prior's distribution."
@@ -186,14 +186,23 @@ class DiversityConfig(Section):
 class LearningConfig(Section):
     """How the agent learns from rewards (METHOD: reward-weighted loss with divergence to the prior)."""
 
-    learning_rate: Positive = 3e-4
+    learning_rate: Positive = 5e-4
+    epsilon: Positive = Field(
+        1e-5,
+        description="Adam's epsilon: gradients not far above it take smaller steps, so that crystals of little "
+        "reward move the agent little.",
+    )
     sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.025, description="Weight of the divergence to the frozen prior."
     )
     lambda_: Annotated[float, Field(ge=1, allow_inf_nan=False, alias="lambda")] = Field(
         1.1, description="Divergence weight is sigma * (lambda - reward); just above the largest reward."
     )
-    divergence: Literal["paper", "kl"] = "kl"
+    divergence: Literal["paper", "kl"] = Field(
+        "paper",
+        description="Mean squared difference of the outputs, or Kullback-Leibler divergence of whole trajectories in "
+        "nats, which wants a sigma ten times smaller.",
+    )
     schedule: Literal["stratified", "paper"] = "stratified"
     optimizer: Literal["persistent", "per_iteration"] = Field(
         "persistent", description="Keep Adam's moments between iterations, or start anew in each (paper)."

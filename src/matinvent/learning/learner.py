@@ -60,7 +60,7 @@ class Learner:
         self._optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.agent.parameters(), lr=self.config.learning_rate)
+        return torch.optim.Adam(self.agent.parameters(), lr=self.config.learning_rate, eps=self.config.epsilon)
 
     def learn(
         self,
