@@ -11,8 +11,8 @@ import pytest
 from matinvent.cli import main
 
 COMMANDS = (
-    "run", "resume", "generate", "evaluate", "properties", "predictor", "front", "experiment", "tasks", "priors",
-    "schema", "doctor", "pretrain", "reference",
+    "run", "resume", "generate", "evaluate", "properties", "predictor", "front", "inspect", "experiment", "tasks",
+    "priors", "schema", "doctor", "pretrain", "reference",
 )  # fmt: skip
 
 

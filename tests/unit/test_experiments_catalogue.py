@@ -32,7 +32,7 @@ def test_ablations_change_what_they_are_named_after():
     diversity, sweep = arms(Request("diversity")), arms(Request("divergence"))
     assert not diversity["no-filter"].diversity.enabled
     found = {(c.learning.sigma, c.learning.divergence) for name, c in sweep.items() if name != "prior"}
-    assert {(0.0, "kl"), (0.025, "kl"), (0.1, "kl"), (0.025, "paper"), (0.1, "paper")} <= found
+    assert {(0.0, "paper"), (0.025, "paper"), (0.1, "paper"), (0.0025, "kl"), (0.025, "kl")} <= found
 
 
 def test_arms_differ_in_nothing_else():
@@ -41,9 +41,23 @@ def test_arms_differ_in_nothing_else():
     assert restored == chosen["learned"]
 
 
-def test_quick_campaigns_spend_about_250_evaluations():
+def test_quick_campaigns_spend_a_fifth_of_the_papers_evaluations():
     for planned in plan(Request("single", seeds=1)):
-        assert 240 <= planned.config.iterations * planned.config.evaluation.per_iteration <= 260
+        assert 180 <= planned.config.iterations * planned.config.evaluation.per_iteration <= 250
+
+
+def test_the_prior_makes_its_crystals_once_for_all_tasks():
+    planned = plan(Request("tasks", seeds=2))
+    own = [p.name for p in planned if p.arm is PRIOR and not p.source]
+    assert len(own) == 2
+    assert {p.source for p in planned if p.arm is PRIOR} == {"", *own}
+    assert not any(p.source for p in planned if p.arm is not PRIOR)
+
+
+def test_a_prior_that_proposes_otherwise_makes_its_own_crystals(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: density\nname: mine\nconstraints: {allowed: [Mg, O]}\n", encoding="utf-8")
+    assert not any(p.source for p in plan(Request("prior", seeds=1, tasks=("density", str(file)))))
 
 
 def test_the_papers_sizes():

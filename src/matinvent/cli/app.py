@@ -23,6 +23,7 @@ from matinvent.cli import (
     evaluation,
     experiments,
     fronts,
+    inspection,
     predictors,
     pretraining,
     properties,
@@ -63,6 +64,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel="Campaigns")(campaigns.run)
 app.command(rich_help_panel="Campaigns")(campaigns.resume)
+app.command(rich_help_panel="Campaigns")(inspection.inspect)
 app.command(rich_help_panel="Campaigns")(fronts.front)
 app.command(rich_help_panel="Campaigns")(experiments.experiment)
 app.command(rich_help_panel="Crystals")(crystals.generate)

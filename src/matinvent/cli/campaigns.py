@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from matinvent.cli.inspection import verdict
 from matinvent.cli.output import console, next_directory
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def conduct_campaign(begin: Callable[[Sequence[Callback]], Campaign]) -> None:
     Raises:
         typer.Exit: it was interrupted; it can be resumed.
     """
+    from matinvent.experiments.hacking import hacking_report
     from matinvent.reporting.console import ConsoleCallback
     from matinvent.reporting.sinks import CsvSink, TensorBoardSink
     from matinvent.reporting.summary import final_report, write_best
@@ -95,5 +97,7 @@ def conduct_campaign(begin: Callable[[Sequence[Callback]], Campaign]) -> None:
     entries = write_best(summary)
     out.print()
     out.print(final_report(summary, entries), crop=False)
+    if summary.iterations and entries:
+        out.print(verdict(hacking_report(summary.directory)), soft_wrap=True, highlight=False, markup=False)
     if summary.stopped == "interrupted":
         raise typer.Exit(INTERRUPTED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -10,17 +10,38 @@ from rich.table import Table
 
 from matinvent.cli.output import console
 
+if TYPE_CHECKING:
+    from matinvent.config import CampaignConfig
+
 
 def tasks() -> None:
-    """List the shipped design tasks and presets."""
-    from matinvent.tasks import list_presets, list_tasks
+    """List the shipped design tasks: goal, units of their properties, and what a campaign costs about.
 
-    table = Table("task", "what", "goal")
+    The cost is for a CPU: as a first look (--preset quick), and with all iterations of the task.
+
+    [bold]Example[/bold]
+    $ matinvent tasks
+    $ matinvent run band_gap --preset quick
+    """
+    from matinvent.execution.executors import available_cores
+    from matinvent.experiments.cost import campaign_seconds, duration
+    from matinvent.tasks import list_presets, list_tasks, load_task
+
+    cores = available_cores()
+    table = Table("task", "goal", "unit", "quick", "in full", caption=f"time: an estimate for {cores} CPU cores")
     for task in list_tasks():
-        table.add_row(task.name, escape(task.summary), escape(task.goal))
+        quick, full = (duration(campaign_seconds(load_task(task.name, preset), cores)) for preset in ("quick", None))
+        table.add_row(task.name, escape(task.goal), escape(_units(load_task(task.name))), quick, full)
     out = console()
     out.print(table)
     out.print(f"Presets: {', '.join(list_presets())}. Settings of a task: matinvent run TASK --dry-run")
+
+
+def _units(config: CampaignConfig) -> str:
+    """Units of the objectives, in their order, each once."""
+    from matinvent.properties.registry import about
+
+    return ", ".join(dict.fromkeys(about(objective.property).unit for objective in config.objectives))
 
 
 def priors(

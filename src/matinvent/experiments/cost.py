@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Cores of the machine that the numbers below were measured on.
 _MEASURED_CORES = 2
 #: Seconds with both cores: per sampled crystal and denoising step, per relaxed crystal, per (crystal, noise level).
-_SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0036, 0.25, 0.006, 0.012
+_SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0022, 0.15, 0.0024, 0.005
 #: Starting and ending a campaign (s).
 _START = 10.0
 #: Denoising steps of the shipped prior, and crystals relaxed for each that is evaluated.
@@ -34,21 +34,34 @@ def estimated_seconds(plan: Sequence[Planned], parallel: int = 1, cores: int = _
 
     The work scales with the cores as if it were perfectly parallel.
     """
-    work = sum(campaign_seconds(planned.config) + _judging(planned) for planned in plan)
+    work = sum(_seconds(planned, cores) for planned in plan)
     at_once = min(parallel, cores, len(plan)) or 1
-    return work * _MEASURED_CORES / cores + _START * len(plan) / at_once
+    return work + _START * len(plan) / at_once
 
 
-def campaign_seconds(config: CampaignConfig) -> float:
-    """Wall time of one campaign on the measured machine, without its start."""
+def _seconds(planned: Planned, cores: int) -> float:
+    """Wall time of a campaign of an experiment, with all cores."""
+    if planned.source:
+        return _evaluating(planned.config) * planned.config.iterations * _MEASURED_CORES / cores
+    return campaign_seconds(planned.config, cores) + _judging(planned) * _MEASURED_CORES / cores
+
+
+def campaign_seconds(config: CampaignConfig, cores: int = _MEASURED_CORES) -> float:
+    """Wall time of one campaign on a machine like the measured one with so many cores, without its start."""
     samples, evaluated = config.generator.samples, config.evaluation.per_iteration
     sampling = samples * (config.generator.steps or _STEPS) * _SAMPLE_STEP
     relaxing = 0.0
     if config.screening.enabled and config.screening.relaxation.enabled:
         needed = samples if config.screening.exhaustive else _RELAXED_PER_SURVIVOR * evaluated
         relaxing = min(needed, samples) * _RELAX
-    evaluating = evaluated * sum(_EVALUATION.get(objective.property, 0.01) for objective in config.objectives)
-    return config.iterations * (sampling + relaxing + evaluating + _learning(config))
+    work = config.iterations * (sampling + relaxing + _evaluating(config) + _learning(config))
+    return work * _MEASURED_CORES / cores
+
+
+def _evaluating(config: CampaignConfig) -> float:
+    """Of one iteration."""
+    each = sum(_EVALUATION.get(objective.property, 0.01) for objective in config.objectives)
+    return config.evaluation.per_iteration * each
 
 
 def _learning(config: CampaignConfig) -> float:

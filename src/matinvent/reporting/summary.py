@@ -136,6 +136,7 @@ def _next_commands(summary: CampaignSummary) -> list[str]:
     commands = [f"  ase db {ledger} fate=scored --sort reward- -c composition,reward    # browse the ledger"]
     if summary.iterations:
         commands.insert(0, f"  matinvent generate 100 --run {directory}    # more crystals from the trained agent")
+        commands.insert(1, f"  matinvent inspect {directory}    # is the reward earned, or hacked?")
     if summary.stopped == "interrupted":
         commands.insert(0, f"  matinvent resume {directory}    # continue where it stopped")
     return commands
