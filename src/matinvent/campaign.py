@@ -140,7 +140,7 @@ class Campaign:
         They are no proposals of the agent: that they are known or alike is not held against them, and the diversity
         filter, the hits and the best crystals of the campaign do not count them.
         """
-        candidates = self.start_from.candidates()
+        candidates = self.start_from.candidates(self.stage.name)
         survivors = screen_given(candidates, self.config.screening, self.stage.constraints, progress)
         scored = self._score(survivors, progress)
         lessons = [lesson for c in scored if (lesson := self._lesson(c)) is not None]
@@ -166,7 +166,8 @@ class Campaign:
     def sample(self, progress: Progress) -> list[Candidate]:
         """Let the agent propose crystals."""
         drawn = self.agent.sample(self.config.generator.samples, self.draws.torch(self.iteration, "sample"), progress)
-        return [Candidate.of(self.iteration, index, crystal) for index, crystal in enumerate(drawn)]
+        stage = self.stage.name
+        return [Candidate.of(self.iteration, index, crystal, stage=stage) for index, crystal in enumerate(drawn)]
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""

@@ -60,6 +60,7 @@ class Candidate:
             is then an upper bound.
         hit: whether the properties meet every objective; None unless SCORED.
         source: where a user's crystal comes from (a file); empty for a generated one.
+        stage: the stage of the campaign that judged it; empty in a campaign without stages.
         properties: property name -> value in the property's unit.
         scores: objective name -> desirability in [0, 1].
         reward: aggregated desirability in [0, 1]; None unless SCORED.
@@ -86,13 +87,16 @@ class Candidate:
     credit: float | None = None
     hit: bool | None = None
     source: str = ""
+    stage: str = ""
 
     @classmethod
-    def of(cls, iteration: int, index: int, crystal: Structure | Failure, source: str = "") -> Candidate:
+    def of(
+        cls, iteration: int, index: int, crystal: Structure | Failure, source: str = "", stage: str = ""
+    ) -> Candidate:
         """A drawn or read crystal at the start of its way; one that could not be built is invalid, with its reason."""
         if isinstance(crystal, Failure):
-            return cls(iteration, index, None, fate=Fate.INVALID, reason=str(crystal), source=source)
-        return cls(iteration, index, crystal, source=source)
+            return cls(iteration, index, None, fate=Fate.INVALID, reason=str(crystal), source=source, stage=stage)
+        return cls(iteration, index, crystal, source=source, stage=stage)
 
     @property
     def label(self) -> str:

@@ -63,10 +63,10 @@ class StartingPoint:
         weights, prior = (None, "") if agent is None else _load_agent(agent, directory.path / _AGENT)
         return cls(_decode(crystals) if crystals else (), weights, prior)
 
-    def candidates(self) -> list[Candidate]:
-        """The crystals at the start of their way, named by their source."""
+    def candidates(self, stage: str = "") -> list[Candidate]:
+        """The crystals at the start of their way, named by their source, for a stage to judge."""
         return [
-            Candidate.of(BEFORE_THE_FIRST, index, crystal, source)
+            Candidate.of(BEFORE_THE_FIRST, index, crystal, source, stage)
             for index, (source, crystal) in enumerate(self.crystals)
         ]
 

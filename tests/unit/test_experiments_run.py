@@ -276,3 +276,22 @@ def test_without_its_source_a_campaign_does_not_begin(inline, toy, tmp_path, mon
     with pytest.raises(MatInventError, match="2 of 2 campaigns failed"):
         run(both, tmp_path / "out", listener=listener)
     assert listener.begun == ["toy-prior-0"]
+
+
+def test_campaigns_with_stages_are_counted_and_judged_by_their_last_goal(inline, tmp_path):
+    goal = {"property": "density", "kind": "target", "target": 18, "hi": 10, "hit": [17, 19]}
+    loose = {
+        "name": "loose",
+        "iterations": 2,
+        "objectives": [{"property": "hhi", "kind": "minimize", "lo": 0, "hi": 9999}],
+    }
+    file = tmp_path / "staged.yaml"
+    staged = {**TOY, "name": "staged", "objectives": [goal], "stages": [loose, {"name": "tight", "iterations": 3}]}
+    file.write_text(yaml.safe_dump(staged), encoding="utf-8")
+    listener = Silent()
+    wanted = Request("prior", seeds=1, tasks=(str(file),), settings=("threads=1",))
+    report = run(wanted, tmp_path / "out", listener=listener)
+    assert listener.shares[-1] == 1.0
+    (row,) = rows(report.parent / "table.csv")
+    assert float(row["density_last"]) > 0
+    assert "hhi_last" not in row

@@ -88,7 +88,7 @@ def _show_plan(planned: list[Planned], request: Request) -> None:
     table = Table("campaign", "iterations", "sampled", "evaluated", "about, 2 cores")
     for campaign in planned:
         config = campaign.config
-        sizes = (config.iterations, config.generator.samples, config.evaluation.per_iteration)
+        sizes = (config.total_iterations, config.generator.samples, config.evaluation.per_iteration)
         table.add_row(campaign.name, *map(str, sizes), duration(campaign_seconds(config)))
     out.print(table)
     out.print(_cost(planned, request), highlight=False)
@@ -100,7 +100,7 @@ def _cost(planned: list[Planned], request: Request) -> str:
 
     cores = available_cores()
     time = duration(estimated_seconds(planned, request.parallel, cores))
-    evaluations = sum(p.config.iterations * p.config.evaluation.per_iteration for p in planned)
+    evaluations = sum(s.iterations * s.evaluation.per_iteration for p in planned for s in p.config.by_stage())
     return (
         f"{len(planned)} campaigns, at most {evaluations:,} property evaluations, about {time} on {cores} cores "
         "(an estimate for a CPU, to within a factor of two)"
@@ -133,7 +133,7 @@ class _Teller:
 
     def started(self, planned: Planned) -> None:
         """A campaign begins or goes on."""
-        self._say(f"{self._places[planned.name]}: {planned.config.iterations} iterations")
+        self._say(f"{self._places[planned.name]}: {planned.config.total_iterations} iterations")
 
     def progress(self, done: int, total: int) -> None:
         """Iterations finished of all campaigns together."""

@@ -42,20 +42,25 @@ def estimated_seconds(plan: Sequence[Planned], parallel: int = 1, cores: int = _
 def _seconds(planned: Planned, cores: int) -> float:
     """Wall time of a campaign of an experiment, with all cores."""
     if planned.source:
-        return _evaluating(planned.config) * planned.config.iterations * _MEASURED_CORES / cores
+        work = sum(stage.iterations * _evaluating(stage) for stage in planned.config.by_stage())
+        return work * _MEASURED_CORES / cores
     return campaign_seconds(planned.config, cores) + _judging(planned) * _MEASURED_CORES / cores
 
 
 def campaign_seconds(config: CampaignConfig, cores: int = _MEASURED_CORES) -> float:
     """Wall time of one campaign on a machine like the measured one with so many cores, without its start."""
+    return sum(stage.iterations * _iteration(stage) for stage in config.by_stage()) * _MEASURED_CORES / cores
+
+
+def _iteration(config: CampaignConfig) -> float:
+    """Of a campaign without stages, on the measured machine."""
     samples, evaluated = config.generator.samples, config.evaluation.per_iteration
     sampling = samples * (config.generator.steps or _STEPS) * _SAMPLE_STEP
     relaxing = 0.0
     if config.screening.enabled and config.screening.relaxation.enabled:
         needed = samples if config.screening.exhaustive else _RELAXED_PER_SURVIVOR * evaluated
         relaxing = min(needed, samples) * _RELAX
-    work = config.iterations * (sampling + relaxing + _evaluating(config) + _learning(config))
-    return work * _MEASURED_CORES / cores
+    return sampling + relaxing + _evaluating(config) + _learning(config)
 
 
 def _evaluating(config: CampaignConfig) -> float:

@@ -23,7 +23,7 @@ class Record:
     """What a campaign left behind.
 
     Attributes:
-        config: its settings.
+        config: its settings; of a campaign with stages those of the last stage, whose goal is the campaign's.
         metrics: metrics.csv, one row per iteration.
         evaluated: crystals on which an evaluation was spent (fates SCORED and EVAL_FAILED), in order.
         seconds: wall time of all iterations.
@@ -96,7 +96,7 @@ def read_record(directory: Path) -> Record:
     ]
     timings = _read_table(directory / "timings.csv")
     seconds = 0.0 if timings.empty else float(timings.drop(columns="iteration").sum().sum())
-    return Record(config, metrics, evaluated, seconds)
+    return Record(config.by_stage()[-1], metrics, evaluated, seconds)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

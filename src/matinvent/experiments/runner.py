@@ -129,10 +129,12 @@ def _stop(processes: Sequence[_Process]) -> None:
 def _iterations(folder: ExperimentFolder, plan: Sequence[Planned]) -> tuple[int, int]:
     """Iterations done and wanted; a finished campaign may have stopped before its last one."""
     shares = [
-        p.config.iterations if folder.is_finished(p.name) else min(folder.iterations(p.name), p.config.iterations)
+        p.config.total_iterations
+        if folder.is_finished(p.name)
+        else min(folder.iterations(p.name), p.config.total_iterations)
         for p in plan
     ]
-    return sum(shares), sum(p.config.iterations for p in plan)
+    return sum(shares), sum(p.config.total_iterations for p in plan)
 
 
 def _last_line(log: Path) -> str:
