@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from matinvent.acquisition import Acquisition
 from matinvent.candidate import Candidate, Fate, funnel
 from matinvent.draws import Draws
 from matinvent.errors import CheckpointError, Failure
@@ -56,6 +57,7 @@ class Campaign:
         self.screener = Screener(config.screening, self.stage.constraints)
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
+        self.acquisition = Acquisition(config.acquisition, self.curriculum.reward)
         self.ledger = Ledger(directory.ledger_file)
         self.draws = Draws(config.seed)
         self.iteration = 0
@@ -148,6 +150,7 @@ class Campaign:
             candidate.credit = candidate.reward
             if not isinstance(encoded, Failure):
                 self._store(candidate)
+        self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)
         self._tell(
             f"{len(candidates)} starting crystals: {len(scored)} have a reward, {len(self.replay)} are in the replay "
@@ -172,16 +175,16 @@ class Campaign:
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
         wanted = self.stage.config.evaluation.per_iteration
-        survivors = self.screener.screen(candidates, wanted, progress)
+        ordered = self.acquisition.order(candidates, self.draws.numpy(self.iteration, "acquire"))
+        survivors = self.screener.screen(ordered, wanted, progress)
         if not survivors:
             self._notes.append("no crystal survived the screening")
         if len(survivors) <= wanted:
             return survivors
-        rng = self.draws.numpy(self.iteration, "select")
-        chosen = sorted(rng.choice(len(survivors), wanted, replace=False))
-        for index in set(range(len(survivors))) - set(chosen):
-            survivors[index].reason = "not drawn for evaluation"
-        return [survivors[index] for index in chosen]
+        chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))
+        for candidate in left:
+            candidate.reason = "not drawn for evaluation"
+        return chosen
 
     def evaluate(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:
         """Compute properties and rewards; returns the candidates that got a reward."""
@@ -268,6 +271,7 @@ class Campaign:
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
         self.replay.prune(self.diversity)
+        self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)
         metrics = iteration_metrics(
             self.config, candidates, learned, self.evaluations, len(self.replay), self.stage.number
@@ -354,6 +358,8 @@ class Campaign:
             self._recall(weights, memory)
             self._begun = True
         self.ledger.rollback(self.iteration if self._begun else BEFORE_THE_FIRST)
+        for candidate in self.ledger.candidates():
+            self.acquisition.remember([candidate], self.curriculum.stage_of(candidate.iteration))
         self.best = next(iter(self._ranked(1)), None)
 
     def _recall(self, weights: dict[str, Any], memory: dict[str, Any]) -> None:

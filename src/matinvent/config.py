@@ -37,7 +37,7 @@ class TiltSection(Section):
     """Learning the distribution of symmetry templates, too (see generators/diffcsp/tilt.py)."""
 
     enabled: bool = Field(True, description="Draw rewarded templates more often; off: draw them as the prior does.")
-    rate: Positive = Field(40.0, description="Factor on the learning rate.")
+    rate: Positive = Field(15.0, description="Factor on the learning rate.")
     divergence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         20.0, description="Factor on the divergence to the prior's distribution."
     )
@@ -123,7 +123,7 @@ class ScreeningConfig(Section):
     max_e_above_hull: Finite = Field(0.1, description="Stability threshold (eV/atom).")
     uniqueness: bool = True
     unique_within: Literal["batch", "campaign"] = Field(
-        "batch", description="Unique among the crystals of one iteration, or of all iterations so far."
+        "campaign", description="Unique among the crystals of one iteration, or of all iterations so far."
     )
     novelty: bool = True
     matcher: Literal["fingerprint", "structure-matcher"] = Field(
@@ -146,6 +146,16 @@ class ScreeningConfig(Section):
             exhaustive=True, validity=ValidityConfig(smact=False), relaxation=RelaxationConfig(give_up=False)
         )
         return cls.model_validate({**settings.model_dump(), **changes})
+
+
+class AcquisitionConfig(Section):
+    """Which proposals are screened and evaluated first: those of which a surrogate of the reward expects most."""
+
+    enabled: bool = Field(True, description="Off: evaluated crystals are drawn at random, as in the paper.")
+    exploration: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        1.0, description="Standard deviations of the surrogate added to its mean; more: what it knows less of."
+    )
+    min_evaluations: Count = Field(12, description="Evaluations before the surrogate is asked.")
 
 
 class EvaluationConfig(Section):
@@ -173,6 +183,10 @@ class DiversityConfig(Section):
     """Diversity filter: a composition met too often earns less, then nothing."""
 
     enabled: bool = True
+    by: Literal["composition", "chemical_system"] = Field(
+        "composition",
+        description="What is counted: reduced formulas, or sets of elements, which many alloys of one kind share.",
+    )
     tolerance: Annotated[int, Field(ge=0)] = Field(3, description="Occurrences that keep the full reward.")
     limit: Count = Field(6, description="Occurrences from which the reward is 0.")
 
@@ -299,6 +313,7 @@ class CampaignConfig(Section):
     objectives: Objectives
     aggregation: Aggregation = "weighted_mean"
     preferences: PreferencesConfig = PreferencesConfig()
+    acquisition: AcquisitionConfig = AcquisitionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     replay: ReplayConfig = ReplayConfig()
     diversity: DiversityConfig = DiversityConfig()

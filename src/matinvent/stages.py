@@ -200,9 +200,12 @@ class Curriculum:
             ranked.setdefault(candidate.composition, candidate)
         return list(ranked.values())
 
+    def stage_of(self, iteration: int) -> int:
+        """The stage (0-based) that an iteration belongs to."""
+        return max(bisect_right(self._begins, iteration) - 1, 0)
+
     def _rescored(self, candidate: Candidate) -> Candidate | None:
-        origin = max(bisect_right(self._begins, candidate.iteration) - 1, 0)
-        score = self.score(candidate.properties, origin)
+        score = self.score(candidate.properties, self.stage_of(candidate.iteration))
         if isinstance(score, Failure):
             return None
         return replace(candidate, scores=score.scores, reward=score.reward, hit=score.hit)

@@ -119,8 +119,8 @@ def test_a_generator_that_produces_nothing(tmp_path, crystals):
 
 
 def test_one_crystal_only(tmp_path):
-    iron = Structure(Lattice.cubic(2.87), ["Fe"], [[0, 0, 0]])
-    campaign = campaign_of(tmp_path, crystals=[iron])
+    tungsten = Structure(Lattice.cubic(2.5), ["W"], [[0, 0, 0]])  # dense enough for a reward
+    campaign = campaign_of(tmp_path, crystals=[tungsten])
     before = weights(campaign)
     report = campaign.step()
     assert report.funnel["scored"] == 1

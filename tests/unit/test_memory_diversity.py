@@ -37,6 +37,14 @@ def test_the_history_of_the_whole_campaign_counts():
     assert diversity.credit("Fe", 1.0) == 0.0
 
 
+def test_alloys_of_the_same_elements_can_share_a_count():
+    diversity = DiversityFilter(DiversityConfig(by="chemical_system", tolerance=1, limit=3))
+    earned = [diversity.credit(formula, 1.0) for formula in ("Ga2Pt13", "GaPt8", "Pt8Ga", "GaPt8Au")]
+    assert earned == pytest.approx([1, 0.5, 0, 1])
+    assert diversity.factor("GaPt") == 0
+    assert diversity.factor("NaN") == 1  # sodium nitride
+
+
 def test_factor_tells_the_present_worth_without_counting():
     diversity = DiversityFilter(DiversityConfig(tolerance=3, limit=6))
     assert diversity.factor("Fe") == 1.0

@@ -42,6 +42,7 @@ PRIOR = Arm(
         "learning.pairs=1",
         "replay.size=0",
         "replay.sample=0",
+        "acquisition.enabled=false",
     ),
 )
 LEARNED = Arm("learned", "MatInvent")
@@ -49,6 +50,8 @@ _UNSCREENED = Arm("unscreened", "without screening", ("screening.enabled=false",
 _NO_REPLAY = Arm("no-replay", "without replay", ("replay.size=0", "replay.sample=0"))
 _NO_FILTER = Arm("no-filter", "without diversity filter", ("diversity.enabled=false",))
 _NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
+_NO_SURROGATE = Arm("no-surrogate", "without surrogate", ("acquisition.enabled=false",))
+_SURROGATE = Arm("surrogate", "prior and surrogate", (*PRIOR.settings, "acquisition.enabled=true"))
 _TWO = (LEARNED, PRIOR)
 
 
@@ -107,8 +110,8 @@ _CATALOGUE = (
     Experiment(
         "ablations",
         "Fig. 1b-d",
-        "What do screening, replay, diversity filter and divergence each add?",
-        (LEARNED, _UNSCREENED, _NO_REPLAY, _NO_FILTER, _NO_DIVERGENCE, PRIOR),
+        "What do screening, replay, diversity filter, divergence and surrogate each add?",
+        (LEARNED, _UNSCREENED, _NO_REPLAY, _NO_FILTER, _NO_DIVERGENCE, _NO_SURROGATE, _SURROGATE, PRIOR),
         expected="screening raises the SUN share and the diversity, replay speeds learning up, the filter raises the "
         "diversity at no cost in reward, and without divergence training can fail",
         compared=("sun_judged", "reward_mean", "reward_last", "compositions_per_100", "validity_last"),
@@ -174,7 +177,7 @@ _PAPER_ITERATIONS = {"magnet": 120, "high_k": 240}
 _PAPER_SAMPLES = {"dielectric": (128, 32), "high_k": (128, 32)}
 _PAPER = (
     "learning.schedule=paper", "learning.divergence=paper", "learning.optimizer=per_iteration", "learning.epsilon=1e-8",
-    "generator.tilt.enabled=false",
+    "generator.tilt.enabled=false", "acquisition.enabled=false", "screening.unique_within=batch",
 )  # fmt: skip
 SCALES = ("quick", "paper")
 

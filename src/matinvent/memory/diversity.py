@@ -13,7 +13,7 @@ from matinvent.errors import CheckpointError
 
 
 class DiversityFilter:
-    """Counts the occurrences of each reduced composition over a campaign's history.
+    """Counts the occurrences of each reduced composition, or chemical system, over a campaign's history.
 
     Occurrences are counted one crystal after another: the first three of a composition keep their reward
     (with the default settings) even when they, and more of the kind, come in the same batch.
@@ -35,7 +35,8 @@ class DiversityFilter:
         """
         if not (math.isfinite(reward) and 0 <= reward <= 1):
             raise ValueError(f"reward of {composition} is {reward}; expected a number in [0, 1]")
-        self._counts[composition] = self._counts.get(composition, 0) + 1
+        kind = self._kind(composition)
+        self._counts[kind] = self._counts.get(kind, 0) + 1
         return reward * self.factor(composition)
 
     def factor(self, composition: str) -> float:
@@ -50,8 +51,16 @@ class DiversityFilter:
         return min(1.0, max(0.0, left))
 
     def count(self, composition: str) -> int:
-        """How often the composition was credited so far."""
-        return self._counts.get(composition, 0)
+        """How often the composition, or one of its chemical system, was credited so far."""
+        return self._counts.get(self._kind(composition), 0)
+
+    def _kind(self, composition: str) -> str:
+        """What is counted of a composition."""
+        if self._config.by == "composition":
+            return composition
+        from pymatgen.core import Composition
+
+        return Composition(composition).chemical_system
 
     def state_dict(self) -> dict[str, Any]:
         """The counts as JSON values."""

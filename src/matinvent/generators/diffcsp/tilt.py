@@ -34,7 +34,7 @@ class TiltConfig:
     """
 
     enabled: bool = False
-    rate: float = 40.0
+    rate: float = 15.0
     divergence: float = 20.0
 
 

@@ -1,0 +1,110 @@
+"""Acquisition: the surrogate finds what is good from few evaluations, and never touches a reward."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pymatgen.core import Element, Lattice, Structure
+
+from matinvent.acquisition import Acquisition
+from matinvent.candidate import Candidate, Fate
+from matinvent.config import AcquisitionConfig
+
+METALS = ["Li", "Na", "K", "Mg", "Al", "Ti", "V", "Cr", "Fe", "Co", "Ni", "Cu", "Zn", "Mo", "W", "Pt", "Au", "Hf"]
+
+
+def crystal(*elements: str) -> Structure:
+    side = 2.8 * len(elements) ** (1 / 3)
+    return Structure(Lattice.cubic(side), elements, [[i / len(elements)] * 3 for i in range(len(elements))])
+
+
+def pairs(rng: np.random.Generator, n: int) -> list[Candidate]:
+    return [Candidate(0, i, crystal(*rng.choice(METALS, 2, replace=False))) for i in range(n)]
+
+
+def weight(candidate: Candidate) -> float:
+    return sum(Element(site.specie.symbol).Z for site in candidate.structure) / 158
+
+
+def evaluated(candidates: list[Candidate]) -> list[Candidate]:
+    for candidate in candidates:
+        candidate.fate, candidate.properties = Fate.SCORED, {"weight": weight(candidate)}
+    return candidates
+
+
+def make(**settings) -> Acquisition:
+    return Acquisition(AcquisitionConfig(**settings), lambda properties, stage: properties["weight"])
+
+
+def test_after_few_evaluations_the_good_ones_come_first():
+    rng = np.random.default_rng(0)
+    acquisition = make()
+    acquisition.remember(evaluated(pairs(rng, 24)), 0)
+    proposals = pairs(rng, 60)
+    ordered = acquisition.order(proposals, rng)
+    assert sorted(c.index for c in ordered) == list(range(60))
+    first, last = (np.mean([weight(c) for c in part]) for part in (ordered[:15], ordered[-15:]))
+    assert first > last + 0.25
+
+
+@pytest.mark.parametrize("settings", [{"enabled": False}, {"min_evaluations": 25}])
+def test_the_order_stays_without_surrogate(settings):
+    rng = np.random.default_rng(0)
+    acquisition = make(**settings)
+    acquisition.remember(evaluated(pairs(rng, 24)), 0)
+    proposals = pairs(rng, 10)
+    assert acquisition.order(proposals, rng) == proposals
+
+
+def test_the_first_survivors_are_chosen_or_any():
+    survivors = pairs(np.random.default_rng(0), 20)
+    chosen, left = make().choose(survivors, 12, np.random.default_rng(1))
+    assert (chosen, left) == (survivors[:12], survivors[12:])
+    chosen, left = make(enabled=False).choose(survivors, 12, np.random.default_rng(1))
+    assert len(chosen) == 12
+    assert chosen != survivors[:12]
+    assert sorted(c.index for c in [*chosen, *left]) == list(range(20))
+
+
+def test_failed_evaluations_teach_avoidance():
+    rng = np.random.default_rng(0)
+    acquisition = make(exploration=0.0)
+    good, bad = crystal("Mg", "O"), crystal("Fe", "Al")
+    for fate, structure in ((Fate.SCORED, good), (Fate.EVAL_FAILED, bad)):
+        properties = {"weight": 0.5} if fate is Fate.SCORED else {}
+        acquisition.remember([Candidate(0, i, structure, fate=fate, properties=properties) for i in range(10)], 0)
+    proposals = [Candidate(1, 0, bad), Candidate(1, 1, good)]
+    assert [c.index for c in acquisition.order(proposals, rng)] == [1, 0]
+
+
+def test_a_goal_that_changes_changes_the_order():
+    rng = np.random.default_rng(0)
+    sign = [1.0]
+    acquisition = Acquisition(AcquisitionConfig(), lambda properties, stage: (1 + sign[0] * properties["weight"]) / 2)
+    acquisition.remember(evaluated(pairs(rng, 30)), 0)
+    proposals = pairs(rng, 40)
+    heavy = acquisition.order(proposals, np.random.default_rng(3))[:10]
+    sign[0] = -1.0
+    light = acquisition.order(proposals, np.random.default_rng(3))[:10]
+    assert np.mean([weight(c) for c in heavy]) > np.mean([weight(c) for c in light]) + 0.2
+
+
+def test_what_cannot_be_described_comes_last_and_is_not_lost():
+    rng = np.random.default_rng(0)
+    acquisition = make()
+    acquisition.remember(evaluated(pairs(rng, 24)), 0)
+    mixed = Structure(Lattice.cubic(3), [{"Fe": 0.5, "Co": 0.5}], [[0, 0, 0]])
+    odd = [Candidate(1, 90, None), Candidate(1, 91, mixed), Candidate(1, 92, crystal("Cm"))]
+    ordered = acquisition.order([*odd, *pairs(rng, 5)], rng)
+    assert [c.index for c in ordered[-3:]] == [90, 91, 92]
+    assert acquisition.order(odd, rng) == odd
+
+
+def test_the_order_depends_on_the_seed_only():
+    rng = np.random.default_rng(0)
+    acquisition = make()
+    acquisition.remember(evaluated(pairs(rng, 24)), 0)
+    proposals = pairs(rng, 30)
+    assert acquisition.order(proposals, np.random.default_rng(5)) == acquisition.order(
+        proposals, np.random.default_rng(5)
+    )
