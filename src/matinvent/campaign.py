@@ -6,7 +6,6 @@ killed at any moment and resumed repeats the interrupted iteration exactly.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.executors import available_cores
 from matinvent.interrupt import Interrupted, catch_signals
 from matinvent.learning.learner import LearningReport
+from matinvent.learning.lessons import Lessons
 from matinvent.memory.diversity import DiversityFilter
 from matinvent.memory.ledger import Ledger
-from matinvent.memory.replay import ReplayBuffer, Replayed
+from matinvent.memory.replay import ReplayBuffer
 from matinvent.metrics import iteration_metrics
 from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
 from matinvent.run_directory import RunDirectory
@@ -32,8 +32,6 @@ from matinvent.stages import Curriculum, Stage
 from matinvent.starting_points import BEFORE_THE_FIRST, StartingPoint, screen_given
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
     from matinvent.config import CampaignConfig
     from matinvent.generators.protocol import Generator
 
@@ -57,6 +55,7 @@ class Campaign:
         self.screener = Screener(config.screening, self.stage.constraints)
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
+        self.lessons = Lessons(config, self.replay, self.diversity)
         self.acquisition = Acquisition(config.acquisition, self.curriculum.reward)
         self.ledger = Ledger(directory.ledger_file)
         self.draws = Draws(config.seed)
@@ -145,11 +144,11 @@ class Campaign:
         candidates = self.start_from.candidates(self.stage.name)
         survivors = screen_given(candidates, self.config.screening, self.stage.constraints, progress)
         scored = self._score(survivors, progress)
-        lessons = [lesson for c in scored if (lesson := self._lesson(c)) is not None]
+        lessons = [lesson for c in scored if (lesson := self.lessons.form(c)) is not None]
         for candidate, encoded in zip(scored, self.agent.encode(lessons), strict=True):
             candidate.credit = candidate.reward
             if not isinstance(encoded, Failure):
-                self._store(candidate)
+                self.lessons.keep(candidate, self._worth(candidate), self.stage.number)
         self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)
         self._tell(
@@ -219,7 +218,8 @@ class Campaign:
 
     def learn(self, scored: list[Candidate], progress: Progress) -> LearningReport | None:
         """Learn the best of this iteration and some of the best before it."""
-        structures, rewards = self._lessons(scored)
+        draws = self.draws.numpy(self.iteration, "replay")
+        structures, rewards = self.lessons.choose(scored, self.rewards, self.iteration, draws)
         encoded = self.agent.encode(structures)
         usable = [i for i, item in enumerate(encoded) if not isinstance(item, Failure)]
         if len(usable) < len(encoded):
@@ -237,37 +237,15 @@ class Campaign:
             self._notes.append(f"{report.skipped} optimizer steps skipped: gradient not finite")
         return report
 
-    def _lessons(self, scored: list[Candidate]) -> tuple[list[Structure], list[float]]:
-        """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones."""
-        ranked = sorted(scored, key=lambda c: -(c.credit or 0.0))
-        top = ranked[: math.ceil(self.config.learning.top_fraction * len(ranked))]
-        replayed = self.replay.sample(
-            self.config.replay.sample, self.draws.numpy(self.iteration, "replay"), self.diversity
-        )
-        lessons = [(self._lesson(c), c.credit) for c in top] + [(r.structure, self._credit_now(r)) for r in replayed]
-        usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
-        return [structure for structure, _ in usable], [credit for _, credit in usable]
-
     def _worth(self, candidate: Candidate) -> float:
         """What a scored crystal is worth to the learner in this iteration (the reward, unless preferences move)."""
         return self.rewards.worth(candidate.scores, self.iteration)
-
-    def _credit_now(self, replayed: Replayed) -> float:
-        """What a remembered crystal is worth in this iteration, after the diversity filter."""
-        score = self.rewards.score(replayed.properties) if self.rewards.moving else Failure("", "")
-        if isinstance(score, Failure):
-            return replayed.credit
-        return self.rewards.worth(score.scores, self.iteration) * self.diversity.factor(replayed.composition)
-
-    def _lesson(self, candidate: Candidate) -> Structure | None:
-        """The form of a crystal that the agent learns."""
-        return candidate.final if self.config.learning.learn_from == "relaxed" else candidate.structure
 
     def remember(self, candidates: list[Candidate], learned: LearningReport | None) -> IterationReport:
         """Record everything, tell the callbacks, and save a checkpoint."""
         for candidate in candidates:
             if candidate.fate is Fate.SCORED and candidate.reward is not None:
-                self._store(candidate)
+                self.lessons.keep(candidate, self._worth(candidate), self.stage.number)
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
         self.replay.prune(self.diversity)
@@ -290,13 +268,6 @@ class Campaign:
             callback.on_iteration(report)
         self._close_iteration(report)
         return report
-
-    def _store(self, candidate: Candidate) -> None:
-        """Offer a scored crystal to the replay buffer."""
-        lesson = self._lesson(candidate)
-        if lesson is not None and candidate.reward is not None:
-            worth = self._worth(candidate)
-            self.replay.add(lesson, candidate.composition, worth, candidate.properties, self.stage.number)
 
     def _close_iteration(self, report: IterationReport) -> None:
         """Save a checkpoint: of the next stage if this one is over."""

@@ -45,11 +45,11 @@ def test_credits_move_and_rewards_do_not(tmp_path):
 
 def test_remembered_crystals_are_worth_what_they_are_now(tmp_path):
     campaign, _ = run_toy(tmp_path / "run", *MOVING)
-    replayed = campaign.replay.sample(5, campaign._numpy_rng("test"), campaign.diversity)
+    replayed = campaign.replay.sample(5, campaign.draws.numpy(0, "test"), campaign.diversity)
     worth = []
     for iteration in (6, 7):
         campaign.iteration = iteration
-        worth.append([campaign._credit_now(r) for r in replayed])
+        worth.append([campaign.lessons.credit_now(r, campaign.rewards, iteration) for r in replayed])
         scores = [campaign.rewards.score(r.properties).scores for r in replayed]
         assert worth[-1] == [campaign.rewards.worth(s, iteration) for s in scores]
     assert worth[0] != worth[1]

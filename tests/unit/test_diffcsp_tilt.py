@@ -91,7 +91,7 @@ def test_the_divergence_of_the_templates_holds_them_back(library):
         model = make_model(library, enabled=True)
         model.tilt_config = TiltConfig(enabled=True, divergence=factor)
         fine_tune(model)
-        return template_divergence(model.tilt.log_probability(40.0), model.tilt.log_prior).item()
+        return template_divergence(model.tilt.log_probability(model.tilt_config.rate), model.tilt.log_prior).item()
 
     assert shift(1000.0) < 0.5 * shift(0.0)
 
@@ -105,6 +105,6 @@ def test_a_clone_diverges_from_its_prior_only_by_what_it_learned(library):
     same = prior.divergence(noisy, prior.predict(noisy), prior.predict(noisy), "kl")
     moved = model.divergence(noisy, model.predict(noisy), prior.predict(noisy), "kl")
     torch.testing.assert_close(same, torch.zeros_like(same), atol=1e-5, rtol=0)
-    shift = template_divergence(model.tilt.log_probability(40.0), prior.tilt.log_probability(40.0))
+    shift = template_divergence(model.tilt.log_probability(model.tilt_config.rate), prior.tilt.log_probability(model.tilt_config.rate))
     expected = model.tilt_config.divergence * shift
     assert (moved >= expected - 1e-5).all()

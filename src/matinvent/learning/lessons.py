@@ -1,0 +1,64 @@
+"""What the agent learns from in an iteration: the best of its crystals, and some of the best before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matinvent.errors import Failure
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pymatgen.core import Structure
+
+    from matinvent.candidate import Candidate
+    from matinvent.config import CampaignConfig
+    from matinvent.memory.diversity import DiversityFilter
+    from matinvent.memory.replay import ReplayBuffer, Replayed
+    from matinvent.rewards.model import RewardModel
+
+
+class Lessons:
+    """Chooses crystals and the rewards they are learned with, and keeps the good ones for later.
+
+    Args:
+        config: of the campaign.
+        replay: the best crystals so far.
+        diversity: what is left of the reward of a composition that is met often.
+    """
+
+    def __init__(self, config: CampaignConfig, replay: ReplayBuffer, diversity: DiversityFilter) -> None:
+        self._learning = config.learning
+        self._replayed = config.replay.sample
+        self._replay = replay
+        self._diversity = diversity
+
+    def choose(
+        self, scored: Sequence[Candidate], rewards: RewardModel, iteration: int, rng: np.random.Generator
+    ) -> tuple[list[Structure], list[float]]:
+        """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones."""
+        ranked = sorted(scored, key=lambda c: -(c.credit or 0.0))
+        top = ranked[: math.ceil(self._learning.top_fraction * len(ranked))]
+        replayed = self._replay.sample(self._replayed, rng, self._diversity)
+        lessons = [(self.form(c), c.credit) for c in top]
+        lessons += [(r.structure, self.credit_now(r, rewards, iteration)) for r in replayed]
+        usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
+        return [structure for structure, _ in usable], [credit for _, credit in usable]
+
+    def credit_now(self, replayed: Replayed, rewards: RewardModel, iteration: int) -> float:
+        """What a remembered crystal is worth in this iteration, after the diversity filter."""
+        score = rewards.score(replayed.properties) if rewards.moving else Failure("", "")
+        if isinstance(score, Failure):
+            return replayed.credit
+        return rewards.worth(score.scores, iteration) * self._diversity.factor(replayed.composition)
+
+    def keep(self, candidate: Candidate, worth: float, stage: int) -> None:
+        """Offer a scored crystal of a stage (0-based) to the replay buffer."""
+        structure = self.form(candidate)
+        if structure is not None:
+            self._replay.add(structure, candidate.composition, worth, candidate.properties, stage)
+
+    def form(self, candidate: Candidate) -> Structure | None:
+        """The form of a crystal that the agent learns."""
+        return candidate.final if self._learning.learn_from == "relaxed" else candidate.structure
