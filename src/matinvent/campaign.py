@@ -7,7 +7,7 @@ killed at any moment and resumed repeats the interrupted iteration exactly.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,7 +56,7 @@ class Campaign:
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
         self.lessons = Lessons(config, self.replay, self.diversity)
-        self.acquisition = Acquisition(config.acquisition, self.curriculum.reward)
+        self.acquisition = Acquisition(config.acquisition, self._worth_of)
         self.ledger = Ledger(directory.ledger_file)
         self.draws = Draws(config.seed)
         self.iteration = 0
@@ -240,6 +240,11 @@ class Campaign:
     def _worth(self, candidate: Candidate) -> float:
         """What a scored crystal is worth to the learner in this iteration (the reward, unless preferences move)."""
         return self.rewards.worth(candidate.scores, self.iteration)
+
+    def _worth_of(self, properties: Mapping[str, float], stage: int) -> float | None:
+        """What properties that a stage (0-based) evaluated are worth in this iteration; None where they do not say."""
+        score = self.curriculum.score(properties, stage)
+        return None if isinstance(score, Failure) else self.rewards.worth(score.scores, self.iteration)
 
     def remember(self, candidates: list[Candidate], learned: LearningReport | None) -> IterationReport:
         """Record everything, tell the callbacks, and save a checkpoint."""

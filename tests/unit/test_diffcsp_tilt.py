@@ -105,6 +105,8 @@ def test_a_clone_diverges_from_its_prior_only_by_what_it_learned(library):
     same = prior.divergence(noisy, prior.predict(noisy), prior.predict(noisy), "kl")
     moved = model.divergence(noisy, model.predict(noisy), prior.predict(noisy), "kl")
     torch.testing.assert_close(same, torch.zeros_like(same), atol=1e-5, rtol=0)
-    shift = template_divergence(model.tilt.log_probability(model.tilt_config.rate), prior.tilt.log_probability(model.tilt_config.rate))
+    shift = template_divergence(
+        model.tilt.log_probability(model.tilt_config.rate), prior.tilt.log_probability(model.tilt_config.rate)
+    )
     expected = model.tilt_config.divergence * shift
     assert (moved >= expected - 1e-5).all()

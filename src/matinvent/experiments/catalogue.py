@@ -18,8 +18,8 @@ from matinvent.errors import ConfigError
 if TYPE_CHECKING:
     from matinvent.config import CampaignConfig
 
-#: Crystals drawn from an agent to judge its stability where the campaign itself did not screen.
-JUDGED = {"quick": 96, "paper": 1000}
+#: Crystals drawn from a final agent to judge its stability.
+JUDGED = {"quick": 64, "paper": 1000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,9 @@ _NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
 _NO_SURROGATE = Arm("no-surrogate", "without surrogate", ("acquisition.enabled=false",))
 _SURROGATE = Arm("surrogate", "prior and surrogate", (*PRIOR.settings, "acquisition.enabled=true"))
 _TWO = (LEARNED, PRIOR)
+_CHEBYSHEV = Arm("chebyshev", "fixed Chebyshev weights", ("aggregation=chebyshev",))
+_MOVING = Arm("moving", "moving Chebyshev weights", ("aggregation=chebyshev", "preferences.moving=true"))
+_FRONTS = (LEARNED, _CHEBYSHEV, _MOVING, PRIOR)
 
 
 def all_tasks() -> tuple[str, ...]:
@@ -82,7 +85,8 @@ class Experiment:
         tasks: names of the tasks on which it runs.
         compared: quantities (see :mod:`~matinvent.experiments.analysis`) in which arms are compared with the arm
             ``learned``.
-        judged: whether the final agents are sampled and screened once more, because an arm does not screen.
+        judged: whether the final agents are sampled and screened once more: campaigns screen none, or their surrogate's
+            favourites first.
     """
 
     name: str
@@ -150,25 +154,34 @@ _CATALOGUE = (
         expected="without divergence the validity suffers and training can fail",
         compared=("validity_last", "reward_last", "divergence"),
     ),
-    Experiment(
-        "single", "Fig. 2", "Is every single-property task learned, and how fast?", (LEARNED, PRIOR), tasks=single_tasks
-    ),
+    Experiment("single", "Fig. 2", "Is every single-property task learned, and how fast?", _TWO, tasks=single_tasks),
     Experiment(
         "magnet",
         "Fig. 4",
-        "Strong magnets of low supply risk: two goals at once.",
-        (LEARNED, PRIOR),
+        "Strong magnets of low supply risk: two goals at once; one compromise, or the whole front?",
+        _FRONTS,
         tasks=lambda: ("magnet",),
+        compared=("hypervolume", "hits"),
+        judged=True,
     ),
     Experiment(
         "high_k",
         "Fig. 5",
-        "High-k dielectrics: fronts of conflicting goals.",
-        (LEARNED, PRIOR),
+        "High-k dielectrics: conflicting goals; one compromise, or the whole front?",
+        _FRONTS,
         tasks=lambda: ("high_k",),
+        compared=("hypervolume", "hits"),
+        judged=True,
     ),
-    Experiment("tasks", "Figs. 2, 4, 5", "Is every task of the paper learned, and how fast?", _TWO, tasks=all_tasks),
-    Experiment("prior", "baseline", "What does a hit cost without learning?", (PRIOR,), tasks=all_tasks),
+    Experiment(
+        "tasks",
+        "Figs. 2, 4, 5",
+        "Is every task of the paper learned, and how fast?",
+        _TWO,
+        tasks=all_tasks,
+        judged=True,
+    ),
+    Experiment("prior", "baseline", "What does a hit cost without learning?", (PRIOR,), tasks=all_tasks, judged=True),
 )
 
 #: Sizes of each scale. Quick: 192 evaluations with the quick preset, a fifth of what the paper needs to converge.

@@ -94,8 +94,9 @@ _NOTES = f"""## How to read this
 - Evaluations to the goal: spent when the mean property of {WINDOW} iterations first lies within the goal's bounds; "-"
   where no seed gets there, "(n of m)" where not all do. The paper reports about {_PAPER_EVALUATIONS:,}.
 - A hit meets every objective and has passed the screening, where there is one.
-- SUN: stable, unique and novel share of the samples. Of the final agent: of crystals drawn after the campaign, all
-  screened.
+- SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
+  prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened. Beside the
+  prior's stands the latter where it was measured.
 - Sparse systems: chemical systems of several elements in which the reference set knows fewer stable compounds than
   there are pairs of elements."""
 
@@ -150,8 +151,8 @@ def _prior_table(grouped: Group) -> str:
         prior = grouped.get((task, "prior"))
         if arm == "prior" or prior is None:
             continue
-        rows.append([task, own[0].planned.arm.title, *_hit_ratio(own, prior), *_ratio(own, prior, "sun_last", "sun")])
-    head = ["task", "arm", "hits", "hits of the prior", "ratio per evaluation", "SUN, last quarter", "of the prior", ""]
+        rows.append([task, own[0].planned.arm.title, *_hit_ratio(own, prior), *_sun_ratio(own, prior)])
+    head = ["task", "arm", "hits", "hits of the prior", "ratio per evaluation", "SUN", "of the prior", ""]
     return markdown([*head[:-1], "ratio"], rows) if rows else "The prior alone; there is nothing to compare it with."
 
 
@@ -166,15 +167,14 @@ def _hit_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
     return [*cells, f"{ratio:.1f}" if base else f"> {ratio:.1f}"]
 
 
-def _ratio(own: Sequence[Analysed], prior: Sequence[Analysed], key: str, prior_key: str) -> list[str]:
-    """A mean, the prior's, and their ratio."""
-    mine, base = spread_of(own, key), spread_of(prior, prior_key)
-    if mine is None or base is None:
-        mine, base = spread_of(own, "sun_judged"), spread_of(prior, "sun_judged")
-    if mine is None or base is None:
-        return ["-", "-", "-"]
-    ratio = f"{mine.mean / base.mean:.2f}" if base.mean else "-"
-    return [_spread(mine, ".2f"), _spread(base, ".2f"), ratio]
+def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
+    """SUN, the prior's, and their ratio: of the final agents where these were judged, else within the campaigns."""
+    for key, prior_key in (("sun_judged", "sun_judged"), ("sun_last", "sun")):
+        mine, base = spread_of(own, key), spread_of(prior, prior_key)
+        if mine is not None and base is not None:
+            ratio = f"{mine.mean / base.mean:.2f}" if base.mean else "-"
+            return [_spread(mine, ".2f"), _spread(base, ".2f"), ratio]
+    return ["-", "-", "-"]
 
 
 def _total(campaigns: Sequence[Analysed], key: str) -> float:

@@ -49,7 +49,9 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
     if status:
         sys.exit(status)
     found: dict[str, float] = {}
-    if judged:
+    if source:  # the same agent
+        found = experiment.judged(source)
+    elif judged:
         from matinvent.experiments.judge import judge_agent
 
         found = judge_agent(directory, judged)
