@@ -95,8 +95,8 @@ _NOTES = f"""## How to read this
   where no seed gets there, "(n of m)" where not all do. The paper reports about {_PAPER_EVALUATIONS:,}.
 - A hit meets every objective and has passed the screening, where there is one.
 - SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
-  prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened. Beside the
-  prior's stands the latter where it was measured.
+  prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened.
+  Beside the prior's stands the latter where it was measured.
 - Sparse systems: chemical systems of several elements in which the reference set knows fewer stable compounds than
   there are pairs of elements."""
 
