@@ -64,6 +64,10 @@ class Acquisition:
                 failed = candidate.fate is Fate.EVAL_FAILED
                 self._lessons.append(_Lesson(features, dict(candidate.properties), failed, stage))
 
+    def from_prior(self, proposals: int) -> int:
+        """How many of the proposals the frozen prior makes."""
+        return round(self._config.from_prior * proposals) if self._config.enabled else 0
+
     def order(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> list[Candidate]:
         """The same candidates, the most promising first; as they are while too few have been evaluated.
 

@@ -166,8 +166,12 @@ class Campaign:
         return self._timed("remember", lambda _: self.remember(candidates, learned))
 
     def sample(self, progress: Progress) -> list[Candidate]:
-        """Let the agent propose crystals."""
-        drawn = self.agent.sample(self.config.generator.samples, self.draws.torch(self.iteration, "sample"), progress)
+        """Let the agent propose crystals, and the prior some that the surrogate may prefer."""
+        wanted = self.config.generator.samples
+        foreign = self.acquisition.from_prior(wanted)
+        drawn = self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)
+        if foreign:
+            drawn = [*drawn, *self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))]
         stage = self.stage.name
         return [Candidate.of(self.iteration, index, crystal, stage=stage) for index, crystal in enumerate(drawn)]
 

@@ -156,6 +156,11 @@ class AcquisitionConfig(Section):
         1.0, description="Standard deviations of the surrogate added to its mean; more: what it knows less of."
     )
     min_evaluations: Count = Field(12, description="Evaluations before the surrogate is asked.")
+    from_prior: Fraction = Field(
+        0.25,
+        description="Share of the proposals that come from the frozen prior, so that the surrogate may choose other "
+        "chemistry than the agent's.",
+    )
 
 
 class EvaluationConfig(Section):

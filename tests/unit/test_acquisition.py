@@ -108,3 +108,9 @@ def test_the_order_depends_on_the_seed_only():
     assert acquisition.order(proposals, np.random.default_rng(5)) == acquisition.order(
         proposals, np.random.default_rng(5)
     )
+
+
+def test_the_prior_proposes_its_share_while_a_surrogate_chooses():
+    assert make(from_prior=0.25).from_prior(80) == 20
+    assert make(from_prior=0.25, enabled=False).from_prior(80) == 0
+    assert make(from_prior=0.0).from_prior(80) == 0
