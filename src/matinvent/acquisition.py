@@ -1,13 +1,15 @@
 """Acquisition: which proposals are worth screening and evaluating first.
 
 The agent proposes more crystals than are evaluated. Instead of taking them as they come, a surrogate that has seen all
-evaluations so far (a random forest on the composition, Breiman, Mach. Learn. 45, 5 (2001)) predicts a reward with its
-uncertainty, and the screening begins with the largest upper confidence bound (Srinivas et al., ICML 2010). It costs
-tenths of a second, takes no part in the reward, and is not in the paper, where evaluated crystals are drawn at random.
+evaluations so far (a random forest, Breiman, Mach. Learn. 45, 5 (2001), on the composition or the cell) predicts a
+reward with its uncertainty, and the screening begins with the largest upper confidence bound (Srinivas et al., ICML
+2010). It costs tenths of a second, takes no part in the reward, and is not in the paper, where evaluated crystals are
+drawn at random.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.candidate import Candidate, Fate
+from matinvent.screening.symmetry import find_symmetry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +62,7 @@ class Acquisition:
         for candidate in candidates:
             if candidate.fate not in {Fate.SCORED, Fate.EVAL_FAILED}:
                 continue
-            features = _features(candidate.structure)
+            features = self._features(candidate.final)
             if features is not None:
                 failed = candidate.fate is Fate.EVAL_FAILED
                 self._lessons.append(_Lesson(features, dict(candidate.properties), failed, stage))
@@ -68,14 +71,18 @@ class Acquisition:
         """How many of the proposals the frozen prior makes."""
         return round(self._config.from_prior * proposals) if self._config.enabled else 0
 
+    def survivors(self, wanted: int) -> int:
+        """How many crystals should survive the screening for so many to be evaluated."""
+        return math.ceil(self._config.surplus * wanted) if self._config.enabled else wanted
+
     def order(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> list[Candidate]:
         """The same candidates, the most promising first; as they are while too few have been evaluated.
 
-        Those that cannot be described come last.
+        They are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come last.
         """
         if not self._config.enabled or len(self._lessons) < self._config.min_evaluations:
             return list(candidates)
-        features = [_features(candidate.structure) for candidate in candidates]
+        features = [self._features(candidate.final) for candidate in candidates]
         described = [i for i, row in enumerate(features) if row is not None]
         if not described:
             return list(candidates)
@@ -86,9 +93,10 @@ class Acquisition:
     def choose(
         self, survivors: Sequence[Candidate], wanted: int, rng: np.random.Generator
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Of more survivors than wanted those to be evaluated, and the others: the first ones, or (off) any."""
+        """Of more survivors than wanted those to be evaluated, and the others: the most promising, or (off) any."""
         if self._config.enabled:
-            return list(survivors[:wanted]), list(survivors[wanted:])
+            ordered = self.order(survivors, rng)
+            return ordered[:wanted], ordered[wanted:]
         drawn = set(rng.choice(len(survivors), wanted, replace=False))
         return [c for i, c in enumerate(survivors) if i in drawn], [
             c for i, c in enumerate(survivors) if i not in drawn
@@ -108,18 +116,35 @@ class Acquisition:
         bounds: NDArray[np.float64] = votes.mean(axis=0) + self._config.exploration * votes.std(axis=0)
         return bounds
 
+    def _features(self, crystal: Structure | None) -> NDArray[np.float64] | None:
+        """What the surrogate sees of a crystal; None of what cannot be described."""
+        if crystal is None or not crystal.is_ordered or not len(crystal):
+            return None
+        return _of_cell(crystal) if self._config.features == "cell" else _of_composition(crystal)
+
     def _reward(self, lesson: _Lesson) -> float | None:
         """What a crystal is worth now: nothing where its evaluation failed."""
         return 0.0 if lesson.failed else self._reward_of(lesson.properties, lesson.stage)
 
 
-def _features(crystal: Structure | None) -> NDArray[np.float64] | None:
-    """Composition, number of atoms and volume per atom; None of what cannot be described."""
+def _of_composition(crystal: Structure) -> NDArray[np.float64] | None:
+    """Statistics of the elements, number of atoms and volume per atom."""
     from matinvent.predictors.composition import composition_features
 
-    if crystal is None or not crystal.is_ordered or not len(crystal):
-        return None
     numbers = np.array([getattr(site.specie, "Z", 0) for site in crystal])
     if numbers.min() < 1 or numbers.max() > _HEAVIEST:
         return None
     return np.nan_to_num(np.array([*composition_features(numbers), len(crystal), crystal.volume / len(crystal)]))
+
+
+def _of_cell(crystal: Structure) -> NDArray[np.float64] | None:
+    """Space group; edges in order, angles, faces and volume of the conventional cell; volume per atom."""
+    from pymatgen.core import Lattice
+
+    symmetry = find_symmetry(crystal)
+    if symmetry is None:
+        return None
+    cell = Lattice(symmetry.conventional_cell)
+    a, b, c = sorted(cell.abc)
+    volume = crystal.volume / len(crystal)
+    return np.array([symmetry.number, a, b, c, *cell.angles, a * b, a * c, b * c, cell.volume, volume])

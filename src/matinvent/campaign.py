@@ -179,7 +179,7 @@ class Campaign:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
         wanted = self.stage.config.evaluation.per_iteration
         ordered = self.acquisition.order(candidates, self.draws.numpy(self.iteration, "acquire"))
-        survivors = self.screener.screen(ordered, wanted, progress)
+        survivors = self.screener.screen(ordered, self.acquisition.survivors(wanted), progress)
         if not survivors:
             self._notes.append("no crystal survived the screening")
         if len(survivors) <= wanted:
@@ -257,6 +257,8 @@ class Campaign:
                 self.lessons.keep(candidate, self._worth(candidate), self.stage.number)
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
+            elif candidate.fate is Fate.DUPLICATE:
+                self.diversity.meet(candidate.composition)
         self.replay.prune(self.diversity)
         self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)

@@ -155,7 +155,17 @@ class AcquisitionConfig(Section):
     exploration: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         1.0, description="Standard deviations of the surrogate added to its mean; more: what it knows less of."
     )
+    features: Literal["composition", "cell"] = Field(
+        "composition",
+        description="What the surrogate sees: statistics of the elements, atoms and volume, or (for properties of the "
+        "lattice alone) the conventional cell and the space group.",
+    )
     min_evaluations: Count = Field(12, description="Evaluations before the surrogate is asked.")
+    surplus: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        1.0,
+        description="Survivors of the screening per evaluation. Above 1 more crystals are relaxed, and of these "
+        "the surrogate chooses once more, now that their cells are known.",
+    )
     from_prior: Fraction = Field(
         0.25,
         description="Share of the proposals that come from the frozen prior, so that the surrogate may choose other "

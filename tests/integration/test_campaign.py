@@ -48,6 +48,16 @@ def test_every_candidate_has_a_fate_in_the_ledger(tmp_path):
     assert all((c.reward is not None) == (c.fate is Fate.SCORED) for c in candidates)
 
 
+def test_what_is_proposed_again_wears_its_reward_out(tmp_path):
+    campaign, _ = run_toy(tmp_path / "run", "iterations=8", "screening.uniqueness=true")
+    candidates = campaign.ledger.candidates()
+    again = [c.composition for c in candidates if c.fate is Fate.DUPLICATE]
+    assert again
+    for composition in again:
+        met = [c for c in candidates if c.composition == composition and c.fate in {Fate.DUPLICATE, Fate.SCORED}]
+        assert campaign.diversity.count(composition) == len(met)
+
+
 def test_a_run_directory_is_never_overwritten(tmp_path):
     run_toy(tmp_path / "run", "iterations=1")
     before = fingerprint(tmp_path / "run")

@@ -89,6 +89,46 @@ def test_a_goal_that_changes_changes_the_order():
     assert np.mean([weight(c) for c in heavy]) > np.mean([weight(c) for c in light]) + 0.2
 
 
+def cubic_crystals(rng: np.random.Generator, n: int) -> list[Candidate]:
+    """Elements at random, so that only the lattice can tell them apart."""
+    return [
+        Candidate(0, i, Structure(Lattice.cubic(rng.uniform(2, 6)), [rng.choice(METALS)], [[0, 0, 0]]))
+        for i in range(n)
+    ]
+
+
+def test_properties_of_the_lattice_are_seen_by_the_cell():
+    rng = np.random.default_rng(0)
+
+    def fit(candidate: Candidate) -> float:
+        return max(0.0, 1 - abs(candidate.structure.lattice.a - 4))
+
+    known = cubic_crystals(rng, 40)
+    for candidate in known:
+        candidate.fate, candidate.properties = Fate.SCORED, {"weight": fit(candidate)}
+    proposals = cubic_crystals(rng, 60)
+    acquisition = make(features="cell", exploration=0.0)
+    acquisition.remember(known, 0)
+    chosen = acquisition.order(proposals, np.random.default_rng(1))[:12]
+    assert np.mean([fit(c) for c in chosen]) > np.mean([fit(c) for c in proposals]) + 0.3
+    # A supercell is the same crystal.
+    twins = [Candidate(1, i, c.structure.make_supercell([1, 1, 2], in_place=False)) for i, c in enumerate(proposals)]
+    orders = [[c.index for c in acquisition.order(some, np.random.default_rng(1))] for some in (proposals, twins)]
+    assert orders[0] == orders[1]
+
+
+def test_the_relaxed_crystal_is_what_was_evaluated():
+    acquisition = make(features="cell", exploration=0.0)
+    rng = np.random.default_rng(0)
+    for candidate in (known := cubic_crystals(rng, 40)):
+        candidate.relaxed = candidate.structure.copy()
+        candidate.structure = cubic_crystals(rng, 1)[0].structure  # as drawn: something else
+        candidate.fate, candidate.properties = Fate.SCORED, {"weight": candidate.relaxed.lattice.a / 6}
+    acquisition.remember(known, 0)
+    large = acquisition.order(cubic_crystals(rng, 40), rng)[:10]
+    assert min(c.structure.lattice.a for c in large) > 4
+
+
 def test_what_cannot_be_described_comes_last_and_is_not_lost():
     rng = np.random.default_rng(0)
     acquisition = make()

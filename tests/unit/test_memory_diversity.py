@@ -45,6 +45,14 @@ def test_alloys_of_the_same_elements_can_share_a_count():
     assert diversity.factor("NaN") == 1  # sodium nitride
 
 
+def test_what_is_proposed_again_counts_though_it_earns_nothing():
+    diversity = DiversityFilter(DiversityConfig(tolerance=1, limit=3))
+    assert diversity.credit("Fe", 1.0) == 1.0
+    diversity.meet("Fe")
+    assert diversity.factor("Fe") == pytest.approx(0.5)
+    assert diversity.credit("Fe", 1.0) == 0.0
+
+
 def test_factor_tells_the_present_worth_without_counting():
     diversity = DiversityFilter(DiversityConfig(tolerance=3, limit=6))
     assert diversity.factor("Fe") == 1.0

@@ -50,6 +50,7 @@ _UNSCREENED = Arm("unscreened", "without screening", ("screening.enabled=false",
 _NO_REPLAY = Arm("no-replay", "without replay", ("replay.size=0", "replay.sample=0"))
 _NO_FILTER = Arm("no-filter", "without diversity filter", ("diversity.enabled=false",))
 _NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
+_FIXED_TYPES = Arm("fixed-types", "structure types not learned", ("generator.tilt.enabled=false",))
 _NO_SURROGATE = Arm("no-surrogate", "without surrogate", ("acquisition.enabled=false",))
 _SURROGATE = Arm("surrogate", "prior and surrogate", (*PRIOR.settings, "acquisition.enabled=true"))
 _TWO = (LEARNED, PRIOR)
@@ -114,8 +115,8 @@ _CATALOGUE = (
     Experiment(
         "ablations",
         "Fig. 1b-d",
-        "What do screening, replay, diversity filter, divergence and surrogate each add?",
-        (LEARNED, _UNSCREENED, _NO_REPLAY, _NO_FILTER, _NO_DIVERGENCE, _NO_SURROGATE, _SURROGATE, PRIOR),
+        "What do screening, replay, diversity filter, divergence, structure types and surrogate each add?",
+        (LEARNED, _UNSCREENED, _NO_REPLAY, _NO_FILTER, _NO_DIVERGENCE, _FIXED_TYPES, _NO_SURROGATE, _SURROGATE, PRIOR),
         expected="screening raises the SUN share and the diversity, replay speeds learning up, the filter raises the "
         "diversity at no cost in reward, and without divergence training can fail",
         compared=("sun_judged", "reward_mean", "reward_last", "compositions_per_100", "validity_last"),

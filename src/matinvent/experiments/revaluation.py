@@ -27,7 +27,8 @@ _GOAL = {"name", "description", "goal", "objectives", "aggregation", "preference
 
 def same_proposals(config: CampaignConfig) -> str:
     """A key that campaigns share whose agents propose the same as long as these do not learn."""
-    return config.model_dump_json(exclude=_GOAL)
+    unused = set() if config.acquisition.enabled else {"acquisition"}
+    return config.model_dump_json(exclude=_GOAL | unused)
 
 
 class Revaluation(Campaign):

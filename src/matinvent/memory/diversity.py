@@ -35,9 +35,13 @@ class DiversityFilter:
         """
         if not (math.isfinite(reward) and 0 <= reward <= 1):
             raise ValueError(f"reward of {composition} is {reward}; expected a number in [0, 1]")
+        self.meet(composition)
+        return reward * self.factor(composition)
+
+    def meet(self, composition: str) -> None:
+        """Register one occurrence that gets no reward of its own: the crystal was proposed again."""
         kind = self._kind(composition)
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        return reward * self.factor(composition)
 
     def factor(self, composition: str) -> float:
         """Share of the reward that a composition keeps at its present count, in [0, 1].
@@ -51,7 +55,7 @@ class DiversityFilter:
         return min(1.0, max(0.0, left))
 
     def count(self, composition: str) -> int:
-        """How often the composition, or one of its chemical system, was credited so far."""
+        """How often the composition, or one of its chemical system, was met so far."""
         return self._counts.get(self._kind(composition), 0)
 
     def _kind(self, composition: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pymatgen.core import Structure
 
 #: Relaxation to finite forces leaves atoms slightly off their sites; tighter tolerances (A) would read P1.
@@ -30,17 +33,19 @@ def crystal_system_of(space_group: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Symmetry:
-    """Space group and size of the primitive cell.
+    """Space group, conventional cell, and size of the primitive cell.
 
     Attributes:
         number: international number of the space group.
         symbol: Hermann-Mauguin symbol, short, without blanks.
         primitive_atoms: atoms in the primitive cell.
+        conventional_cell: its rows (A), in the standard setting of the International Tables, (3, 3).
     """
 
     number: int
     symbol: str
     primitive_atoms: int
+    conventional_cell: NDArray[np.float64] = field(compare=False, repr=False)
 
     @property
     def crystal_system(self) -> str:
@@ -63,4 +68,4 @@ def find_symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | 
     except (ValueError, OverflowError):
         return None
     symbol = moyopy.SpaceGroupType(dataset.number).hm_short.replace(" ", "")
-    return Symmetry(dataset.number, symbol, len(dataset.prim_std_cell.numbers))
+    return Symmetry(dataset.number, symbol, len(dataset.prim_std_cell.numbers), np.array(dataset.std_cell.basis))
