@@ -21,7 +21,7 @@ from matinvent.execution.executors import available_cores
 from matinvent.interrupt import Interrupted, catch_signals
 from matinvent.learning.learner import LearningReport
 from matinvent.learning.lessons import Lessons
-from matinvent.memory.diversity import DiversityFilter
+from matinvent.memory.diversity import DiversityFilter, proposed_again
 from matinvent.memory.ledger import Ledger
 from matinvent.memory.replay import ReplayBuffer
 from matinvent.metrics import iteration_metrics
@@ -257,8 +257,8 @@ class Campaign:
                 self.lessons.keep(candidate, self._worth(candidate), self.stage.number)
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
-            elif candidate.fate is Fate.DUPLICATE:
-                self.diversity.meet(candidate.composition)
+        for composition in proposed_again(candidates):
+            self.diversity.meet(composition)
         self.replay.prune(self.diversity)
         self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,17 @@ def test_every_candidate_has_a_fate_in_the_ledger(tmp_path):
 
 def test_what_is_proposed_again_wears_its_reward_out(tmp_path):
     campaign, _ = run_toy(tmp_path / "run", "iterations=8", "screening.uniqueness=true")
-    candidates = campaign.ledger.candidates()
-    again = [c.composition for c in candidates if c.fate is Fate.DUPLICATE]
-    assert again
-    for composition in again:
-        met = [c for c in candidates if c.composition == composition and c.fate in {Fate.DUPLICATE, Fate.SCORED}]
-        assert campaign.diversity.count(composition) == len(met)
+    scored, again = Counter(), set()
+    for candidate in campaign.ledger.candidates():
+        if candidate.fate is Fate.SCORED:
+            scored[candidate.iteration, candidate.composition] += 1
+        elif candidate.fate is Fate.DUPLICATE:
+            again.add((candidate.iteration, candidate.composition))
+    assert again - set(scored)
+    for composition in {composition for _, composition in again}:
+        rewarded = sum(number for (_, name), number in scored.items() if name == composition)
+        repeated = sum(name == composition for _, name in again - set(scored))
+        assert campaign.diversity.count(composition) == rewarded + repeated
 
 
 def test_a_run_directory_is_never_overwritten(tmp_path):

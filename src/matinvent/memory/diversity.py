@@ -6,10 +6,22 @@ Source: METHOD of MatInvent (arXiv 2511.03112), after the memory of Blaschke et 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
+from matinvent.candidate import Candidate, Fate
 from matinvent.config import DiversityConfig
 from matinvent.errors import CheckpointError
+
+
+def proposed_again(candidates: Iterable[Candidate]) -> list[str]:
+    """Reduced formulas among the duplicates of an iteration of which no crystal got a reward, each once.
+
+    As if one of them had been evaluated again: so do those count that are unique in their batch alone, as in the paper.
+    """
+    candidates = list(candidates)
+    rewarded = {c.composition for c in candidates if c.fate is Fate.SCORED}
+    return sorted({c.composition for c in candidates if c.fate is Fate.DUPLICATE} - rewarded)
 
 
 class DiversityFilter:
