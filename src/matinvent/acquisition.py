@@ -32,6 +32,8 @@ _TREES = 150
 #: Share of the features that a split may choose from.
 _SPLIT = 0.3
 _HEAVIEST = 94
+#: One in so many wanted evaluations is made whatever the surrogate expects.
+_AT_LEAST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +82,44 @@ class Acquisition:
 
         They are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come last.
         """
-        if not self._config.enabled or len(self._lessons) < self._config.min_evaluations:
-            return list(candidates)
-        features = [self._features(candidate.final) for candidate in candidates]
-        described = [i for i, row in enumerate(features) if row is not None]
-        if not described:
-            return list(candidates)
-        bounds = self._upper_bounds(np.stack([row for row in features if row is not None]), rng)
-        ranked = [described[i] for i in np.argsort(-bounds, kind="stable")]
-        return [candidates[i] for i in [*ranked, *(i for i, row in enumerate(features) if row is None)]]
+        bounds = self._bounds(candidates, rng)
+        return [candidates[i] for i in np.argsort(-bounds, kind="stable")]
 
     def choose(
         self, survivors: Sequence[Candidate], wanted: int, rng: np.random.Generator
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Of more survivors than wanted those to be evaluated, and the others: the most promising, or (off) any."""
-        if self._config.enabled:
-            ordered = self.order(survivors, rng)
-            return ordered[:wanted], ordered[wanted:]
-        drawn = set(rng.choice(len(survivors), wanted, replace=False))
-        return [c for i, c in enumerate(survivors) if i in drawn], [
-            c for i, c in enumerate(survivors) if i not in drawn
-        ]
+        """Which survivors of the screening are evaluated, and which are not.
+
+        The most promising ``wanted``, without those of which the surrogate expects too little: an upper bound below
+        ``promise`` times the mean of the ``wanted`` best rewards so far. A quarter of ``wanted`` is evaluated whatever
+        it expects. Off: any.
+        """
+        if not self._config.enabled:
+            drawn = sorted(rng.choice(len(survivors), min(wanted, len(survivors)), replace=False))
+        else:
+            bounds = self._bounds(survivors, rng)
+            enough = self._enough(wanted)
+            ranked = np.argsort(-bounds, kind="stable")[:wanted]
+            drawn = [i for rank, i in enumerate(ranked) if bounds[i] >= enough or rank < wanted / _AT_LEAST]
+        return [survivors[i] for i in drawn], [c for i, c in enumerate(survivors) if i not in set(drawn)]
+
+    def _bounds(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Upper confidence bounds of rewards, (N,): infinite before enough is known, -infinite without features."""
+        if not self._config.enabled or len(self._lessons) < self._config.min_evaluations:
+            return np.full(len(candidates), np.inf)
+        features = [self._features(candidate.final) for candidate in candidates]
+        described = [i for i, row in enumerate(features) if row is not None]
+        bounds = np.full(len(candidates), -np.inf)
+        if described:
+            bounds[described] = self._upper_bounds(np.stack([row for row in features if row is not None]), rng)
+        return bounds
+
+    def _enough(self, wanted: int) -> float:
+        """The upper bound from which a crystal is worth an evaluation."""
+        rewards = sorted(
+            (reward for lesson in self._lessons if (reward := self._reward(lesson)) is not None), reverse=True
+        )
+        return self._config.promise * float(np.mean(rewards[:wanted])) if rewards else 0.0
 
     def _upper_bounds(self, features: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
         """Mean of the trees plus ``exploration`` times their standard deviation, (N,)."""

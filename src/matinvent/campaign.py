@@ -182,11 +182,9 @@ class Campaign:
         survivors = self.screener.screen(ordered, self.acquisition.survivors(wanted), progress)
         if not survivors:
             self._notes.append("no crystal survived the screening")
-        if len(survivors) <= wanted:
-            return survivors
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))
         for candidate in left:
-            candidate.reason = "not drawn for evaluation"
+            candidate.reason = "not chosen for evaluation"
         return chosen
 
     def evaluate(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Fate(StrEnum):
     """The last station a crystal reached; every candidate ends with exactly one.
 
-    ``SURVIVED`` means that the crystal passed the screening but was not drawn for evaluation;
+    ``SURVIVED`` means that the crystal passed the screening but was not chosen for evaluation;
     ``GENERATED`` as a final fate means that the crystal is valid, but that screening stopped before
     its turn because enough survivors had been found. ``EXCLUDED`` is a valid crystal that the campaign's constraints
     do not admit.

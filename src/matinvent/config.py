@@ -161,6 +161,11 @@ class AcquisitionConfig(Section):
         "lattice alone) the conventional cell and the space group.",
     )
     min_evaluations: Count = Field(12, description="Evaluations before the surrogate is asked.")
+    promise: Fraction = Field(
+        0.5,
+        description="Survivors are evaluated only if the surrogate's upper bound is at least this share of the best "
+        "rewards so far; 0: whatever it expects. An agent that repeats itself leaves room for what is not worth it.",
+    )
     surplus: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         1.0,
         description="Survivors of the screening per evaluation. Above 1 more crystals are relaxed, and of these "

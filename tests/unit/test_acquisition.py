@@ -89,6 +89,33 @@ def test_a_goal_that_changes_changes_the_order():
     assert np.mean([weight(c) for c in heavy]) > np.mean([weight(c) for c in light]) + 0.2
 
 
+def test_what_promises_too_little_is_not_paid_for():
+    rng = np.random.default_rng(0)
+    acquisition = make(exploration=0.0)
+    acquisition.remember(evaluated(pairs(rng, 60)), 0)
+    light = [Candidate(1, i, crystal("Li", name)) for i, name in enumerate(["Li", "Na", "Mg", "Al", "K", "Ti"])]
+    heavy = [Candidate(1, 10 + i, crystal("Au", name)) for i, name in enumerate(["Pt", "Hf", "W"])]
+    chosen, left = acquisition.choose([*light, *heavy], 8, rng)
+    assert {c.index for c in heavy} <= {c.index for c in chosen}
+    assert len(chosen) < 8
+    assert sorted(c.index for c in [*chosen, *left]) == sorted(c.index for c in [*light, *heavy])
+    # With nothing better at hand a quarter is evaluated all the same, for the surrogate may be wrong.
+    assert len(acquisition.choose(light, 8, rng)[0]) == 2
+    generous = make(exploration=0.0, promise=0.0)
+    generous.remember(evaluated(pairs(rng, 60)), 0)
+    assert len(generous.choose(light, 8, rng)[0]) == 6
+
+
+def test_switched_off_it_draws_at_random():
+    acquisition = make(enabled=False)
+    acquisition.remember(evaluated(pairs(np.random.default_rng(0), 60)), 0)
+    survivors = pairs(np.random.default_rng(1), 30)
+    draws = [acquisition.choose(survivors, 10, np.random.default_rng(seed)) for seed in range(40)]
+    assert all(len(chosen) == 10 and len(left) == 20 for chosen, left in draws)
+    assert {c.index for chosen, _ in draws for c in chosen} == set(range(30))
+    assert len(acquisition.choose(survivors[:4], 10, np.random.default_rng(0))[0]) == 4
+
+
 def cubic_crystals(rng: np.random.Generator, n: int) -> list[Candidate]:
     """Elements at random, so that only the lattice can tell them apart."""
     return [

@@ -20,7 +20,15 @@ SUMMARY = "summary.csv"
 #: The paper's evaluations until single-property tasks have converged.
 _PAPER_EVALUATIONS = 1000
 
-_LEARNING = ("evaluations", "reward_first", "reward_last", "effect", "goal_evaluations", "hits_per_100")
+_LEARNING = (
+    "evaluations",
+    "reward_first",
+    "reward_last",
+    "effect",
+    "goal_evaluations",
+    "hits_per_100",
+    "hits_per_100_last",
+)
 _PRICE = (
     "sun_first", "sun_last", "sun_judged", "validity_first", "validity_last", "compositions", "systems",
     "single_element_share", "divergence", "hypervolume",
@@ -97,6 +105,8 @@ _NOTES = f"""## How to read this
 - SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
   prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened.
   Beside the prior's stands the latter where it was measured.
+- Beside the prior: mean reward of all evaluated crystals, p of Welch's test over seeds; hits of all seeds together, how
+  many times as often they come per evaluation, and in the last quarter, as all of the prior's do.
 - Sparse systems: chemical systems of several elements in which the reference set knows fewer stable compounds than
   there are pairs of elements."""
 
@@ -145,26 +155,47 @@ def _spread(spread: Spread, form: str, *, interval: bool = False) -> str:
 
 
 def _prior_table(grouped: Group) -> str:
-    """Hits and SUN of each arm as multiples of the prior's."""
+    """Rewards, hits and SUN of each arm beside the prior's."""
     rows = []
     for (task, arm), own in grouped.items():
         prior = grouped.get((task, "prior"))
         if arm == "prior" or prior is None:
             continue
-        rows.append([task, own[0].planned.arm.title, *_hit_ratio(own, prior), *_sun_ratio(own, prior)])
-    head = ["task", "arm", "hits", "hits of the prior", "ratio per evaluation", "SUN", "of the prior", ""]
-    return markdown([*head[:-1], "ratio"], rows) if rows else "The prior alone; there is nothing to compare it with."
+        cells = [*_reward_beside(own, prior), *_hit_ratio(own, prior), *_sun_ratio(own, prior)]
+        rows.append([task, own[0].planned.arm.title, *cells])
+    if not rows:
+        return "The prior alone; there is nothing to compare it with."
+    head = [
+        "task", "arm", "mean reward", "of the prior", "p", "hits", "of the prior", "times as often",
+        "in the last quarter", "SUN", "of the prior", "ratio",
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def _reward_beside(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
+    """Mean rewards of all evaluated crystals, over seeds."""
+    spreads = [spread_of(campaigns, "reward_mean") for campaigns in (own, prior)]
+    p = welch_p(_known(own, "reward_mean"), _known(prior, "reward_mean"))
+    return [
+        *("-" if spread is None else _spread(spread, ".3f") for spread in spreads),
+        "-" if p is None else f"{p:.2g}",
+    ]
 
 
 def _hit_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
-    """Hits of all seeds together, and how many times more often they come; a bound where the prior has none."""
+    """Hits of all seeds together, and how many times more often they come than the prior's, in all and at last.
+
+    Where the prior has none the ratio is a bound, as if it had one.
+    """
     hits, spent = _total(own, "hits"), _total(own, "evaluations")
     base, base_spent = _total(prior, "hits"), _total(prior, "evaluations")
     cells = [f"{hits:.0f} of {spent:.0f}", f"{base:.0f} of {base_spent:.0f}"]
-    if not spent or not base_spent or not (hits or base):
-        return [*cells, "-"]
-    ratio = hits / spent * base_spent / max(base, 1)
-    return [*cells, f"{ratio:.1f}" if base else f"> {ratio:.1f}"]
+    late = spread_of(own, "hits_per_100_last")
+    if not spent or not base_spent or late is None or not (hits or base):
+        return [*cells, "-", "-"]
+    at_most = max(base, 1) / base_spent
+    bound = "" if base else "> "
+    return [*cells, f"{bound}{hits / spent / at_most:.1f}", f"{bound}{late.mean / 100 / at_most:.1f}"]
 
 
 def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
