@@ -162,7 +162,7 @@ class AcquisitionConfig(Section):
     )
     min_evaluations: Count = Field(12, description="Evaluations before the surrogate is asked.")
     promise: Fraction = Field(
-        0.5,
+        0.9,
         description="Survivors are evaluated only if the surrogate's upper bound is at least this share of the best "
         "rewards so far; 0: whatever it expects. An agent that repeats itself leaves room for what is not worth it.",
     )

@@ -65,7 +65,7 @@ def make_report(folder: ExperimentFolder, request: Request, plan: Sequence[Plann
     seeds = ", ".join(map(str, range(request.seeds)))
     spent = sum(campaign.record.seconds for campaign in campaigns) / 3600
     heading = [
-        f"command: `{command_line(request, folder.path, resume=False)}`",
+        f"command: `{command_line(request, Path(folder.path.name), resume=False)}`",
         f"seeds: {seeds}; scale: {request.scale}; {len(campaigns)} campaigns, {spent:.1f} hours",
         f"machine: {about['machine']}; matinvent {about['version']}, Python {about['python']}",
     ]
