@@ -125,6 +125,11 @@ class ScreeningConfig(Section):
     unique_within: Literal["batch", "campaign"] = Field(
         "campaign", description="Unique among the crystals of one iteration, or of all iterations so far."
     )
+    skip_twins: bool = Field(
+        True,
+        description="A crystal that as it is drawn equals one found stable before is a duplicate, without being "
+        "relaxed to find that out (never with `exhaustive`).",
+    )
     novelty: bool = True
     matcher: Literal["fingerprint", "structure-matcher"] = Field(
         "fingerprint",

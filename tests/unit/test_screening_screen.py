@@ -205,6 +205,35 @@ def test_uniqueness_within_a_batch_or_the_whole_campaign(within: str, expected: 
     assert (first[0].fate, second[0].fate) == ("survived", expected)
 
 
+def test_twins_of_stable_crystals_are_not_relaxed_again() -> None:
+    relaxer = StillRelaxer(SALTS)
+    judge = screener(relaxer)
+    judge.screen(batch(rocksalt("K", "Cl", 6.3)), 1)
+    again = batch(displaced(rocksalt("K", "Cl", 6.2), 0.02, seed=1), zincblende("K", "Cl", 6.9))
+    assert judge.screen(again, 2) == [again[1]]
+    assert relaxer.relaxed == ["KCl", "KCl"]
+    assert (again[0].fate, again[0].twin) == ("duplicate", "crystal 0 of iteration 0")
+    assert again[0].relaxed is None
+
+
+@pytest.mark.parametrize("changes", [{"skip_twins": False}, {"exhaustive": True}, {"uniqueness": False}])
+def test_all_are_relaxed_where_twins_are_not_skipped(changes: dict[str, bool]) -> None:
+    relaxer = StillRelaxer(SALTS)
+    judge = screener(relaxer, novelty=False, **changes)
+    for _ in range(2):
+        judge.screen(batch(rocksalt("K", "Cl", 6.3)), 1)
+    assert relaxer.relaxed == ["KCl", "KCl"]
+
+
+@pytest.mark.parametrize(("energy", "relaxed"), [(-3.3, 1), (-3.0, 3)])
+def test_of_twins_in_one_chunk_the_first_goes_ahead(energy: float, relaxed: int) -> None:
+    relaxer = StillRelaxer(SALTS | {"KCl": energy})
+    twins = batch(*(displaced(rocksalt("K", "Cl", 6.3), 0.02, seed) for seed in range(3)))
+    screener(relaxer).screen(twins, 3)
+    assert len(relaxer.relaxed) == relaxed  # what is not stable says nothing about the others
+    assert fates(twins) == (["survived", "duplicate", "duplicate"] if relaxed == 1 else ["unstable"] * 3)
+
+
 def test_relaxations_know_how_low_a_crystal_must_come() -> None:
     unknown = Structure(Lattice.cubic(4), ["Cs", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     relaxer = StillRelaxer(SALTS | {"CsI": -3.0})

@@ -100,9 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Errors of ours, of the file system and of databases become one message on stderr and status 2; set
     MATINVENT_DEBUG=1 for the traceback. Ctrl-C outside a campaign leaves with 130, as shells expect.
     """
-    # Read by OpenMP when torch is loaded. Threads that spin while they wait make a network twice (beside one other
-    # busy process) to ten times slower as soon as cores are shared.
+    # Read by OpenMP when torch is loaded, and by OpenBLAS when numpy is. Threads that spin while they wait make a
+    # network twice (beside one other busy process) to ten times slower as soon as cores are shared; numpy's matrices
+    # are tiny here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(None if arguments is None else list(arguments))
     except (MatInventError, OSError, sqlite3.Error) as error:

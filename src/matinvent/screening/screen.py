@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from matinvent.candidate import Candidate, Fate
 from matinvent.config_goals import ConstraintsConfig
 from matinvent.errors import Failure
 from matinvent.screening.constraints import Constraints
-from matinvent.screening.matching import Catalogue, Matcher
+from matinvent.screening.matching import Catalogue, Identity, Matcher
 from matinvent.screening.neighbors import Crystal
 from matinvent.screening.pooled_relaxer import potential_name
 from matinvent.screening.reference import ReferenceSet
@@ -70,7 +71,9 @@ class Screener:
         Validity and constraints are checked for all. The rest of the screening goes through the valid ones in order,
         a chunk at a time, and stops once ``wanted`` survivors are found (unless ``exhaustive``);
         whoever was not reached keeps the fate ``GENERATED``. The last chunk may yield more
-        survivors than wanted. Uniqueness is within this call, or within all calls (``unique_within: campaign``).
+        survivors than wanted. Uniqueness is within this call, or within all calls (``unique_within: campaign``). With
+        ``skip_twins`` a crystal is not relaxed if it equals, as it is drawn, a stable one found before (relaxed or as
+        drawn); of crystals alike in one chunk the first goes ahead, and the others wait for what becomes of it.
 
         Args:
             candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
@@ -101,18 +104,39 @@ class Screener:
 
     def _search(self, waiting: list[Candidate], wanted: int, progress: Progress | None) -> list[Candidate]:
         """Screen chunk after chunk until there are enough survivors."""
-        survivors: list[Candidate] = []
         seen = Catalogue(self.matcher) if self._config.unique_within == "batch" else self._seen
-        done = 0
-        while done < len(waiting) and (self._config.exhaustive or len(survivors) < wanted):
+        survivors: list[Candidate] = []
+        queue = deque(waiting)
+        while queue and (self._config.exhaustive or len(survivors) < wanted):
             missing = len(waiting) if self._config.exhaustive else wanted - len(survivors)
-            chunk = waiting[done : done + max(_SMALLEST_CHUNK, 2 * missing)]
+            chunk = self._next_chunk(queue, max(_SMALLEST_CHUNK, 2 * missing), seen)
+            done = len(waiting) - len(queue) - len(chunk)
             relaxed = self._relax(chunk, _part(progress, done, len(chunk), len(waiting)))
             survivors += [_survive(candidate) for candidate in relaxed if self._passes(candidate, seen)]
-            done += len(chunk)
-        for candidate in waiting[done:]:
+        for candidate in queue:
             candidate.reason = "not screened: enough survivors"
         return survivors
+
+    def _next_chunk(self, queue: deque[Candidate], size: int, seen: Catalogue) -> list[Candidate]:
+        """Take the next crystals to be relaxed out of the queue; twins of stable ones get their fate instead."""
+        skip = self._config.skip_twins and self._config.uniqueness and not self._config.exhaustive
+        chunk: list[Candidate] = []
+        postponed: list[Candidate] = []
+        chosen = Catalogue(self.matcher)
+        while queue and len(chunk) < size:
+            candidate = queue.popleft()
+            assert candidate.structure is not None
+            identity = self.matcher.identify(candidate.structure) if skip else None
+            if not isinstance(identity, Identity):
+                chunk.append(candidate)
+            elif (twin := seen.find(identity)) is not None:
+                _reject_twin(candidate, twin)
+            elif chosen.find_or_add(identity, candidate.label) is not None:
+                postponed.append(candidate)
+            else:
+                chunk.append(candidate)
+        queue.extendleft(reversed(postponed))
+        return chunk
 
     def _is_valid(self, candidate: Candidate) -> bool:
         if candidate.fate is not Fate.GENERATED or candidate.structure is None:
@@ -206,8 +230,7 @@ class Screener:
         if self._config.uniqueness:
             twin = seen.find_or_add(identity, candidate.label)
             if twin is not None:
-                candidate.twin = twin
-                candidate.reject(Fate.DUPLICATE, f"same crystal as {twin}")
+                _reject_twin(candidate, twin)
                 return False
         known = self._reference.match(identity, self.matcher) if self._config.novelty and self._reference else None
         if known is not None:
@@ -220,6 +243,11 @@ def _survive(candidate: Candidate) -> Candidate:
     candidate.fate = Fate.SURVIVED
     candidate.reason = ""
     return candidate
+
+
+def _reject_twin(candidate: Candidate, twin: str) -> None:
+    candidate.twin = twin
+    candidate.reject(Fate.DUPLICATE, f"same crystal as {twin}")
 
 
 def _part(progress: Progress | None, done: int, size: int, total: int) -> Progress | None:
