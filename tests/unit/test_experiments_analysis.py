@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.made_up_run import candidate, make_run
 from matinvent.errors import CheckpointError
 from matinvent.experiments.analysis import campaign_numbers, evaluations_to_goal, hypervolumes
 from matinvent.experiments.hacking import coverage, hacking_report
-from matinvent.experiments.records import read_record
+from matinvent.experiments.records import Evaluated, Record, read_record
 from matinvent.screening.reference import ReferenceSet
 
 
@@ -22,6 +23,17 @@ def directory(tmp_path):
 @pytest.fixture
 def record(directory):
     return read_record(directory)
+
+
+def evaluated(formula: str) -> Evaluated:
+    return Evaluated.of(candidate(0, 0, (formula, 5.0, 500.0)))
+
+
+def test_a_record_survives_json(record):
+    again = Record.from_json(json.loads(json.dumps(record.to_json())))
+    assert again.settings == record.settings
+    assert again.evaluated == record.evaluated
+    assert campaign_numbers(again) == campaign_numbers(record)
 
 
 def test_rewards_hits_and_effect(record):
@@ -102,7 +114,7 @@ def test_the_hacking_report_names_what_is_conspicuous(directory):
 
 
 def test_a_sound_campaign_is_not_accused():
-    crystals = [candidate(0, i, (formula, 5.0, 500.0)) for i, formula in enumerate(("NaCl", "MgO", "TiN", "FeO"))]
+    crystals = [evaluated(formula) for formula in ("NaCl", "MgO", "TiN", "FeO")]
     found = coverage(crystals, ReferenceSet.load("mp"))
     assert found.sparse_system_share == 0.0
     assert found.single_element_share == 0.0
@@ -111,7 +123,7 @@ def test_a_sound_campaign_is_not_accused():
 
 def test_a_chemical_system_without_known_compounds_is_sparse():
     # Sodium and iron form no compound; their hull is that of the elements.
-    crystals = [candidate(0, 0, ("NaFe", 5.0, 500.0)), candidate(0, 1, ("NaCl", 5.0, 500.0))]
+    crystals = [evaluated("NaFe"), evaluated("NaCl")]
     found = coverage(crystals, ReferenceSet.load("mp"))
     assert found.sparse_system_share == 0.5
     assert coverage(crystals, None).sparse_system_share is None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +19,7 @@ import torch
 import yaml
 from tests.integration.toy_world import TOY, fingerprint
 
-from matinvent.errors import ConfigError, InputError, MatInventError
+from matinvent.errors import CheckpointError, ConfigError, InputError, MatInventError
 from matinvent.experiments import runner, worker
 from matinvent.experiments.catalogue import Request, plan
 from matinvent.experiments.conduct import conduct
@@ -134,6 +136,47 @@ def test_finished_campaigns_are_not_repeated_and_reports_not_overwritten(inline,
     assert len(rows(folder / "table.csv")) == 2
     assert (folder / "report-1" / "report.md").read_bytes() == before
     assert len(rows(folder / "report-1" / "table.csv")) == 1
+
+
+def test_records_alone_are_enough_to_report_and_to_go_on(inline, toy, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**TOY, "name": "other"}), encoding="utf-8")
+    folder, listener = tmp_path / "out", Silent()
+    first = Request("prior", seeds=1, tasks=(toy,), settings=("iterations=3", "threads=1"))
+    report = run(first, folder)
+    before = report.read_bytes()
+    for name in ("runs", "campaigns", "logs"):
+        shutil.rmtree(folder / name)
+    report.unlink()
+    assert run(first, folder, resume=True, listener=listener).read_bytes() == before
+    assert listener.begun == []
+    # The crystals of the first campaign are gone: the second one makes its own.
+    run(replace(first, tasks=(toy, str(other))), folder, resume=True, listener=listener)
+    assert listener.begun == ["other-prior-0"]
+    assert len(rows(folder / "table.csv")) == 2
+
+
+def test_campaigns_of_other_settings_are_not_mixed(inline, toy, tmp_path):
+    folder, wanted = tmp_path / "out", request(toy, "prior")
+    run(wanted, folder)
+    file = Path(toy)
+    changed = yaml.safe_load(file.read_text(encoding="utf-8"))
+    changed["objectives"][0]["hi"] = 9
+    file.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"toy-prior-0.*objectives\.0\.hi: 10\.0, now 9\.0"):
+        run(replace(wanted, seeds=2), folder, resume=True)
+    (folder / "finished" / "toy-prior-0.json.gz").unlink()
+    with pytest.raises(ConfigError, match=r"toy-prior-0\.yaml: made with other settings"):
+        run(replace(wanted, seeds=2), folder, resume=True)
+
+
+def test_a_damaged_record_is_named(inline, toy, tmp_path):
+    folder = tmp_path / "out"
+    run(request(toy, "prior"), folder)
+    mark = folder / "finished" / "toy-prior-0.json.gz"
+    mark.write_bytes(mark.read_bytes()[:50])
+    with pytest.raises(CheckpointError, match=r"toy-prior-0\.json\.gz: damaged"):
+        run(request(toy, "prior", seeds=2), folder, resume=True)
 
 
 def test_equal_experiments_have_equal_figures(inline, toy, tmp_path):

@@ -32,7 +32,7 @@ def inspect(
 
     report = hacking_report(directory)
     out = console()
-    out.print(_table(report))
+    out.print(_table(report, directory))
     out.print(escape(verdict(report)), highlight=False)
 
 
@@ -43,8 +43,8 @@ def verdict(report: HackingReport) -> str:
     return "To be looked at before hits are called discoveries: " + "; ".join(report.warnings) + "."
 
 
-def _table(report: HackingReport) -> Table:
-    table = Table("", "first quarter", "last quarter", "all", title=f"Scored crystals of {report.directory}")
+def _table(report: HackingReport, directory: Path) -> Table:
+    table = Table("", "first quarter", "last quarter", "all", title=f"Scored crystals of {directory}")
     parts = (report.first, report.last, report.whole)
     rows = {
         "crystals": [str(part.crystals) for part in parts],

@@ -5,13 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from matinvent.candidate import Candidate
 from matinvent.experiments.hacking import HackingReport, judge_record
-from matinvent.experiments.records import Record, known, read_record, rewards, scored
+from matinvent.experiments.records import Evaluated, Record, known, rewards, scored
 from matinvent.experiments.significance import effect_size, permutation_p
 from matinvent.rewards.pareto import hypervolume
 
@@ -73,14 +71,9 @@ class Analysed:
     hacking: HackingReport
 
 
-def analyse(planned: Planned, directory: Path, judged: Mapping[str, float] = MappingProxyType({})) -> Analysed:
-    """Read one finished campaign; ``judged`` is what was measured of its final agent (see ``judge.py``).
-
-    Raises:
-        CheckpointError: the run directory cannot be read.
-    """
-    record = read_record(directory)
-    return Analysed(planned, record, campaign_numbers(record, judged), judge_record(directory, record))
+def analyse(planned: Planned, record: Record, judged: Mapping[str, float] = MappingProxyType({})) -> Analysed:
+    """All that is said of one finished campaign; ``judged`` was measured of its final agent (see ``judge.py``)."""
+    return Analysed(planned, record, campaign_numbers(record, judged), judge_record(record))
 
 
 def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyType({})) -> dict[str, float | None]:
@@ -95,7 +88,6 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
     sun_first, sun_last = record.metric_quarters("sun")
     validity_first, validity_last = record.metric_quarters("validity")
     compositions = len({c.composition for c in everything})
-    crystals = [c.final for c in everything if c.final is not None]
     volumes = hypervolumes(record.config, record.evaluated)
     numbers: dict[str, float | None] = {
         "evaluations": spent,
@@ -117,8 +109,8 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "validity_last": validity_last,
         "compositions": compositions,
         "compositions_per_100": 100 * compositions / len(everything) if everything else None,
-        "systems": len({crystal.chemical_system for crystal in crystals}),
-        "single_element_share": _mean(float(len(crystal.composition) == 1) for crystal in crystals),
+        "systems": len({c.elements for c in everything}),
+        "single_element_share": _mean(float(len(c.elements) == 1) for c in everything),
         "divergence": record.last("divergence"),
         "hypervolume": volumes[-1] if volumes else None,
         "seconds": record.seconds,
@@ -129,7 +121,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
     return numbers
 
 
-def evaluations_to_goal(config: CampaignConfig, evaluated: Sequence[Candidate]) -> float | None:
+def evaluations_to_goal(config: CampaignConfig, evaluated: Sequence[Evaluated]) -> float | None:
     """Evaluations spent when the running mean first meets the goal; None if it never does.
 
     The running mean is that of each property over the scored crystals of :data:`WINDOW` iterations; it must lie within
@@ -146,7 +138,7 @@ def evaluations_to_goal(config: CampaignConfig, evaluated: Sequence[Candidate]) 
     return None
 
 
-def hypervolumes(config: CampaignConfig, evaluated: Sequence[Candidate]) -> list[float]:
+def hypervolumes(config: CampaignConfig, evaluated: Sequence[Evaluated]) -> list[float]:
     """Hypervolume of the scores of all crystals so far, after each iteration; empty for a single objective."""
     goals = [objective.property for objective in config.objectives if objective.role == "objective"]
     if len(goals) < 2:
@@ -159,15 +151,15 @@ def hypervolumes(config: CampaignConfig, evaluated: Sequence[Candidate]) -> list
     return volumes
 
 
-def by_iteration(evaluated: Sequence[Candidate]) -> list[list[Candidate]]:
+def by_iteration(evaluated: Sequence[Evaluated]) -> list[list[Evaluated]]:
     """Evaluated crystals of each iteration up to the last that evaluated any."""
-    batches: list[list[Candidate]] = [[] for _ in range(max((c.iteration for c in evaluated), default=-1) + 1)]
-    for candidate in evaluated:
-        batches[candidate.iteration].append(candidate)
+    batches: list[list[Evaluated]] = [[] for _ in range(max((c.iteration for c in evaluated), default=-1) + 1)]
+    for crystal in evaluated:
+        batches[crystal.iteration].append(crystal)
     return batches
 
 
-def _meets(goal: ObjectiveConfig, window: Sequence[Candidate]) -> bool:
+def _meets(goal: ObjectiveConfig, window: Sequence[Evaluated]) -> bool:
     if goal.hit is None:
         score = _mean(c.scores[goal.property] for c in window if goal.property in c.scores)
         return score is not None and score >= _GOOD
@@ -176,12 +168,12 @@ def _meets(goal: ObjectiveConfig, window: Sequence[Candidate]) -> bool:
     return value is not None and (low is None or value >= low) and (high is None or value <= high)
 
 
-def _property_mean(candidates: Sequence[Candidate], name: str) -> float | None:
-    return _mean(c.properties[name] for c in candidates if name in c.properties)
+def _property_mean(evaluated: Sequence[Evaluated], name: str) -> float | None:
+    return _mean(c.properties[name] for c in evaluated if name in c.properties)
 
 
-def _hits(candidates: Sequence[Candidate]) -> int:
-    return sum(candidate.hit is True for candidate in candidates)
+def _hits(evaluated: Sequence[Evaluated]) -> int:
+    return sum(crystal.hit for crystal in evaluated)
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from matinvent import __version__
 from matinvent.experiments.analysis import analyse
 from matinvent.experiments.catalogue import Planned, Request, find_experiment
 from matinvent.experiments.figures import draw_all
 from matinvent.experiments.folder import ExperimentFolder, command_line
-from matinvent.experiments.machine import processor
 from matinvent.experiments.report import REPORT, SUMMARY, TABLE, write_report, write_tables
 from matinvent.experiments.runner import Listener, run_campaigns
 
@@ -39,8 +36,7 @@ def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Lis
     if resume and path.exists():
         folder = ExperimentFolder.open(path, request)
     else:
-        about = {"version": __version__, "machine": processor(), "python": platform.python_version()}
-        folder = ExperimentFolder.create(path, request, about)
+        folder = ExperimentFolder.create(path, request)
     try:
         reported = (path / REPORT).is_file() and all(folder.is_finished(planned.name) for planned in plan)
         if not reported:
@@ -53,21 +49,21 @@ def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Lis
 
 
 def make_report(folder: ExperimentFolder, request: Request, plan: Sequence[Planned]) -> Path:
-    """Read all finished campaigns and write tables and figures.
+    """Read the records of all campaigns, which are finished, and write tables and figures.
 
     Raises:
-        CheckpointError: a run directory cannot be read.
+        CheckpointError: a record cannot be read.
     """
-    campaigns = [analyse(p, folder.run_directory(p.name), folder.judged(p.name)) for p in plan]
+    finished = [folder.finished(planned.name) for planned in plan]
+    campaigns = [analyse(p, done.record, done.judged) for p, done in zip(plan, finished, strict=True)]
     figures = draw_all(campaigns, folder.path)
     write_tables(campaigns, folder.path)
-    about = folder.about()
     seeds = ", ".join(map(str, range(request.seeds)))
     spent = sum(campaign.record.seconds for campaign in campaigns) / 3600
     heading = [
         f"command: `{command_line(request, Path(folder.path.name), resume=False)}`",
         f"seeds: {seeds}; scale: {request.scale}; {len(campaigns)} campaigns, {spent:.1f} hours",
-        f"machine: {about['machine']}; matinvent {about['version']}, Python {about['python']}",
+        *(f"machine: {machine}" for machine in sorted({done.surroundings for done in finished})),
     ]
     return write_report(find_experiment(request.experiment), campaigns, heading, figures, folder.path)
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matinvent.candidate import Candidate
 from matinvent.experiments.analysis import Analysed, by_iteration, hypervolumes
-from matinvent.experiments.records import Record, scored
+from matinvent.experiments.records import Evaluated, Record, scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +76,7 @@ def compositions_so_far(record: Record) -> list[float]:
     seen: set[str] = set()
     counts = []
     for batch in _padded(record):
-        seen |= {candidate.composition for candidate in scored(batch)}
+        seen |= {crystal.composition for crystal in scored(batch)}
         counts.append(float(len(seen)))
     return counts
 
@@ -88,7 +87,7 @@ def hypervolume_so_far(record: Record) -> list[float]:
     return volumes + volumes[-1:] * (len(record.metrics) - len(volumes))
 
 
-def _padded(record: Record) -> list[list[Candidate]]:
+def _padded(record: Record) -> list[list[Evaluated]]:
     """Evaluated crystals of each iteration, with empty ones at the end."""
     batches = by_iteration(record.evaluated)
     return [*batches, *([] for _ in range(len(record.metrics) - len(batches)))]

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from matinvent.candidate import Candidate
     from matinvent.config import CampaignConfig
     from matinvent.config_goals import ObjectiveConfig
+    from matinvent.experiments.records import Evaluated
 
 #: Colours that the colour-blind tell apart (Okabe and Ito), the prior in grey.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
@@ -206,9 +206,9 @@ def _fronts(tasks: dict[str, list[Analysed]]) -> Figure:
 def _scatter(axis: Axes, campaigns: Sequence[Analysed], goals: Sequence[ObjectiveConfig], figure: Figure) -> None:
     points, when = [], []
     for campaign in campaigns:
-        for candidate in campaign.record.scored:
-            points.append([candidate.properties[goal.property] for goal in goals])
-            when.append(candidate.iteration + 1)
+        for crystal in campaign.record.scored:
+            points.append([crystal.properties[goal.property] for goal in goals])
+            when.append(crystal.iteration + 1)
     if points:
         x, y = np.array(points).T
         dots = axis.scatter(x, y, c=when, cmap="viridis", s=9, alpha=0.7, linewidths=0)
@@ -228,26 +228,26 @@ def _draw_fronts(axis: Axes, campaigns: Sequence[Analysed], goals: Sequence[Obje
             axis.plot(*front.T, style, color="black", linewidth=1.1, label=label)
 
 
-def _front(candidates: Sequence[Candidate], goals: Sequence[ObjectiveConfig]) -> np.ndarray:
+def _front(evaluated: Sequence[Evaluated], goals: Sequence[ObjectiveConfig]) -> np.ndarray:
     """Values of the best compromises, sorted along the first goal, shape (n, 2).
 
     Scores saturate at the ends of their ramps; there the values decide for goals that are maximised or minimised.
     """
-    values = np.array([[c.properties[goal.property] for goal in goals] for c in candidates]).reshape(-1, len(goals))
+    values = np.array([[c.properties[goal.property] for goal in goals] for c in evaluated]).reshape(-1, len(goals))
     if not len(values):
         return values
-    merit = np.array([[_merit(c, goal) for goal in goals] for c in candidates])
+    merit = np.array([[_merit(c, goal) for goal in goals] for c in evaluated])
     inside = values[pareto_front(merit)]
     return inside[np.argsort(inside[:, 0], kind="stable")]
 
 
-def _merit(candidate: Candidate, goal: ObjectiveConfig) -> float:
+def _merit(crystal: Evaluated, goal: ObjectiveConfig) -> float:
     """What is to be large."""
     if goal.kind == "maximize":
-        return candidate.properties[goal.property]
+        return crystal.properties[goal.property]
     if goal.kind == "minimize":
-        return -candidate.properties[goal.property]
-    return candidate.scores[goal.property]
+        return -crystal.properties[goal.property]
+    return crystal.scores[goal.property]
 
 
 def _plane(config: CampaignConfig) -> list[ObjectiveConfig]:

@@ -1,27 +1,65 @@
 """An experiment on disk: what was asked for, and which of its campaigns are finished.
 
-experiment.json          the request, the command and the machine
+experiment.json          the request
 campaigns/NAME.yaml      complete settings of a campaign
 runs/NAME/               its run directory, as of `matinvent run`
 logs/NAME.log            what it printed
-finished/NAME.json       there once nothing of it is left to do; what was measured of its final agent
+finished/NAME.json.gz    there once nothing of it is left to do: its record, what was measured of its final agent, where
 report.md, table.csv, summary.csv, *.svg
+
+Reports need finished/ only. With experiment.json it is all that must be kept to go on later or elsewhere: copied
+together from several machines, the campaigns of all of them count.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from matinvent.errors import CheckpointError, ConfigError, InputError
 from matinvent.experiments.catalogue import Planned, Request
+from matinvent.experiments.records import Record
+
+if TYPE_CHECKING:
+    from matinvent.config import CampaignConfig
 
 _REQUEST = "experiment.json"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A campaign of which nothing is left to do.
+
+    Attributes:
+        record: what it left behind.
+        judged: what was measured of its final agent (see ``judge.py``); empty where nothing was.
+        surroundings: machine and versions.
+    """
+
+    record: Record
+    judged: dict[str, float]
+    surroundings: str
+
+    def to_bytes(self) -> bytes:
+        """Compressed JSON; equal for equal content."""
+        data = {"surroundings": self.surroundings, "judged": self.judged, "record": self.record.to_json()}
+        return gzip.compress(json.dumps(data).encode(), mtime=0)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Finished:
+        """What :meth:`to_bytes` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError, OSError, EOFError: it is something else.
+        """
+        values = json.loads(gzip.decompress(data))
+        return cls(Record.from_json(values["record"]), dict(values["judged"]), str(values["surroundings"]))
 
 
 class ExperimentFolder:
@@ -32,13 +70,12 @@ class ExperimentFolder:
         self._lock: IO[str] | None = None
 
     @classmethod
-    def create(cls, path: Path, request: Request, about: Mapping[str, Any]) -> ExperimentFolder:
+    def create(cls, path: Path, request: Request) -> ExperimentFolder:
         """Make a new folder.
 
         Args:
             path: does not exist, or is an empty folder.
             request: what is to be done.
-            about: further JSON values to be kept: command, machine, version.
 
         Raises:
             InputError: something is there already.
@@ -49,7 +86,7 @@ class ExperimentFolder:
             raise InputError(f"{path}: exists already and is never overwritten; {resumable}choose another --output")
         path.mkdir(parents=True, exist_ok=True)
         folder.lock()
-        folder._write_request(request, about)
+        folder._write_request(request)
         return folder
 
     @classmethod
@@ -64,24 +101,18 @@ class ExperimentFolder:
         if not (path / _REQUEST).is_file():
             raise InputError(f"{path}: no experiment to resume in it; leave --resume out to start one")
         folder.lock()
-        saved = folder.about()
-        earlier = Request.from_json(saved.pop("request"))
+        earlier = folder._request()
         if not request.extends(earlier):
             folder.unlock()
             raise ConfigError(f"{path}: holds another experiment; continue that with: {command_line(earlier, path)}")
         if request != earlier:
-            folder._write_request(request, saved)
+            folder._write_request(request)
         return folder
 
-    def about(self) -> dict[str, Any]:
-        """What was kept on the experiment: request, command, machine, version.
-
-        Raises:
-            InputError: the file is damaged.
-        """
+    def _request(self) -> Request:
         try:
-            return dict(json.loads((self.path / _REQUEST).read_text(encoding="utf-8")))
-        except ValueError as error:
+            return Request.from_json(json.loads((self.path / _REQUEST).read_text(encoding="utf-8"))["request"])
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path / _REQUEST}: damaged ({error})") from None
 
     def lock(self) -> None:
@@ -100,11 +131,30 @@ class ExperimentFolder:
             self._lock = None
 
     def prepare(self, planned: Planned) -> None:
-        """Write a campaign's settings, unless they are there."""
+        """Write a campaign's settings, unless they are there.
+
+        Raises:
+            ConfigError: the campaign was begun or finished with other settings.
+        """
         for name in ("campaigns", "runs", "logs", "finished"):
             (self.path / name).mkdir(exist_ok=True)
-        if not self.settings_file(planned.name).is_file():
-            _write(self.settings_file(planned.name), planned.config.to_yaml())
+        file = self.settings_file(planned.name)
+        if self.is_finished(planned.name):
+            self._require(planned, self.finished(planned.name).record.settings, self._mark(planned.name))
+        elif file.is_file():
+            from matinvent.tasks import load_task
+
+            self._require(planned, load_task(str(file)), file)
+        else:
+            _write(file, planned.config.to_yaml().encode())
+
+    def _require(self, planned: Planned, found: CampaignConfig, file: Path) -> None:
+        """Refuse to mix campaigns of different settings in one report."""
+        if found != planned.config:
+            raise ConfigError(
+                f"{file}: made with other settings than {planned.name} has now ({_difference(found, planned.config)}); "
+                "choose another --output, or delete the file and the campaign's run directory to run it again"
+            )
 
     def settings_file(self, name: str) -> Path:
         """Settings of a campaign."""
@@ -122,19 +172,19 @@ class ExperimentFolder:
         """Whether nothing is left to do for a campaign."""
         return self._mark(name).is_file()
 
-    def finish(self, name: str, judged: Mapping[str, float]) -> None:
-        """Note that a campaign is done, and what was measured of its final agent."""
-        _write(self._mark(name), json.dumps(dict(judged)))
+    def finish(self, name: str, finished: Finished) -> None:
+        """Note that a campaign is done."""
+        _write(self._mark(name), finished.to_bytes())
 
-    def judged(self, name: str) -> dict[str, float]:
+    def finished(self, name: str) -> Finished:
         """What :meth:`finish` was told.
 
         Raises:
             CheckpointError: the file is damaged.
         """
         try:
-            return dict(json.loads(self._mark(name).read_text(encoding="utf-8")))
-        except ValueError as error:
+            return Finished.from_bytes(self._mark(name).read_bytes())
+        except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
             raise CheckpointError(f"{self._mark(name)}: damaged ({error}); delete it and resume") from None
 
     def iterations(self, name: str) -> int:
@@ -146,10 +196,10 @@ class ExperimentFolder:
             return 0
 
     def _mark(self, name: str) -> Path:
-        return self.path / "finished" / f"{name}.json"
+        return self.path / "finished" / f"{name}.json.gz"
 
-    def _write_request(self, request: Request, about: Mapping[str, Any]) -> None:
-        _write(self.path / _REQUEST, json.dumps({**about, "request": request.to_json()}, indent=2))
+    def _write_request(self, request: Request) -> None:
+        _write(self.path / _REQUEST, json.dumps({"request": request.to_json()}, indent=2).encode())
 
 
 def command_line(request: Request, path: Path, *, resume: bool = True) -> str:
@@ -164,11 +214,30 @@ def command_line(request: Request, path: Path, *, resume: bool = True) -> str:
     return shlex.join([*words, "--output", str(path), *(["--resume"] if resume else [])])
 
 
-def _write(path: Path, text: str) -> None:
+def _difference(before: CampaignConfig, now: CampaignConfig) -> str:
+    """The first setting that differs, e.g. ``generator.samples: 80, now 64``."""
+    one, other = (_leaves(config.model_dump(mode="json", by_alias=True)) for config in (before, now))
+    key = next(key for key in {**one, **other} if one.get(key) != other.get(key))
+    return f"{key}: {one.get(key)}, now {other.get(key)}"
+
+
+def _leaves(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    if not isinstance(value, dict | list):
+        return {key: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {
+        inner: leaf
+        for name, item in items
+        for inner, leaf in _leaves(item, f"{key}.{name}" if key else str(name)).items()
+    }
+
+
+def _write(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

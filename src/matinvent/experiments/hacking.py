@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.errors import InputError
-from matinvent.experiments.records import Record, read_record
+from matinvent.experiments.records import Evaluated, Record, read_record
 
 if TYPE_CHECKING:
-    from matinvent.candidate import Candidate
     from matinvent.screening.reference import ReferenceSet
 
 #: From where on a share is named in the warnings.
@@ -62,14 +61,12 @@ class HackingReport:
     """Signs of a hacked reward in a campaign.
 
     Attributes:
-        directory: the run directory.
         whole, first, last: all scored crystals, and those of the first and the last quarter of the evaluations.
         validity_first, validity_last: valid share of the samples, means over a quarter of the iterations.
         divergence: of the agent from the prior in the last iteration that learned, as the campaign logs it.
         warnings: sentences for people; empty where nothing is conspicuous.
     """
 
-    directory: Path
     whole: Coverage
     first: Coverage
     last: Coverage
@@ -85,17 +82,16 @@ def hacking_report(run_directory: Path) -> HackingReport:
     Raises:
         CheckpointError: it holds no campaign, or none that has finished an iteration.
     """
-    return judge_record(run_directory, read_record(run_directory))
+    return judge_record(read_record(run_directory))
 
 
-def judge_record(directory: Path, record: Record) -> HackingReport:
+def judge_record(record: Record) -> HackingReport:
     """The report of a campaign that was read already."""
     reference, fault = _reference(record.config.screening.reference)
     first, last = record.quarters()
     early, late = coverage(first, reference), coverage(last, reference)
     validity = record.metric_quarters("validity")
     return HackingReport(
-        directory,
         coverage(record.scored, reference),
         early,
         late,
@@ -105,19 +101,15 @@ def judge_record(directory: Path, record: Record) -> HackingReport:
     )
 
 
-def coverage(candidates: Sequence[Candidate], reference: ReferenceSet | None) -> Coverage:
+def coverage(evaluated: Sequence[Evaluated], reference: ReferenceSet | None) -> Coverage:
     """What scored crystals are made of; without a reference set nothing is said of sparse systems."""
-    from matinvent.screening.symmetry import find_symmetry
-
-    crystals = [candidate.final for candidate in candidates if candidate.final is not None]
-    contents = [frozenset(element.symbol for element in crystal.composition.elements) for crystal in crystals]
+    contents = [frozenset(crystal.elements) for crystal in evaluated]
     elements = Counter(symbol for content in contents for symbol in content)
-    found = [find_symmetry(crystal) for crystal in crystals if crystal.is_ordered]
-    groups = Counter(symmetry.number for symmetry in found if symmetry is not None)
+    groups = Counter(crystal.space_group for crystal in evaluated if crystal.space_group is not None)
     systems = set(contents)
     top = elements.most_common(1)
     return Coverage(
-        crystals=len(crystals),
+        crystals=len(evaluated),
         single_element_share=_share(sum(len(content) == 1 for content in contents), len(contents)),
         chemical_systems=len(systems),
         sparse_system_share=None if reference is None else _sparse_share(systems, reference),

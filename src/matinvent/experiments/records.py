@@ -1,21 +1,71 @@
-"""A run directory as experiments read it: settings, metrics per iteration, and every evaluated crystal."""
+"""A campaign as experiments see it: settings, metrics per iteration, and every crystal that was evaluated.
+
+A :class:`Record` is read from a run directory, and is small enough (ten kilobytes compressed) to be kept and shared
+without it.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from matinvent.candidate import Candidate, Fate
+from matinvent.candidate import Fate
 from matinvent.errors import CheckpointError
 from matinvent.memory.ledger import Ledger
 from matinvent.run_directory import RunDirectory
+from matinvent.screening.symmetry import find_symmetry
 
 if TYPE_CHECKING:
+    from matinvent.candidate import Candidate
     from matinvent.config import CampaignConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A crystal on which an evaluation was spent.
+
+    Attributes:
+        iteration: that proposed it (0-based).
+        composition: reduced formula.
+        elements: its elements' symbols.
+        space_group: international number; None where there is none (disorder).
+        properties: property -> value in the property's unit.
+        scores: objective -> desirability in [0, 1].
+        reward: in [0, 1]; None where the evaluation failed.
+        hit: whether it meets every objective.
+    """
+
+    iteration: int
+    composition: str
+    elements: tuple[str, ...]
+    space_group: int | None
+    properties: dict[str, float]
+    scores: dict[str, float]
+    reward: float | None
+    hit: bool
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Evaluated:
+        """What counts of a candidate."""
+        crystal = candidate.final
+        assert crystal is not None
+        symmetry = find_symmetry(crystal) if crystal.is_ordered else None
+        return cls(
+            candidate.iteration,
+            candidate.composition,
+            tuple(sorted(element.symbol for element in crystal.composition.elements)),
+            None if symmetry is None else symmetry.number,
+            dict(candidate.properties),
+            dict(candidate.scores),
+            candidate.reward if candidate.fate is Fate.SCORED else None,
+            candidate.hit is True,
+        )
 
 
 @dataclass(frozen=True)
@@ -23,23 +73,28 @@ class Record:
     """What a campaign left behind.
 
     Attributes:
-        config: its settings; of a campaign with stages those of the last stage, whose goal is the campaign's.
+        settings: of the whole campaign.
         metrics: metrics.csv, one row per iteration.
-        evaluated: crystals on which an evaluation was spent (fates SCORED and EVAL_FAILED), in order.
+        evaluated: crystals on which an evaluation was spent, in order.
         seconds: wall time of all iterations.
     """
 
-    config: CampaignConfig
+    settings: CampaignConfig
     metrics: pd.DataFrame
-    evaluated: list[Candidate]
+    evaluated: list[Evaluated]
     seconds: float
 
+    @cached_property
+    def config(self) -> CampaignConfig:
+        """The settings; of a campaign with stages those of the last stage, whose goal is the campaign's."""
+        return self.settings.by_stage()[-1]
+
     @property
-    def scored(self) -> list[Candidate]:
+    def scored(self) -> list[Evaluated]:
         """Crystals that got a reward, in order."""
         return scored(self.evaluated)
 
-    def quarters(self) -> tuple[list[Candidate], list[Candidate]]:
+    def quarters(self) -> tuple[list[Evaluated], list[Evaluated]]:
         """The scored crystals among the first and the last quarter of the evaluations."""
         size = quarter_size(len(self.evaluated))
         return scored(self.evaluated[:size]), scored(self.evaluated[-size:])
@@ -57,20 +112,42 @@ class Record:
         there = self.metrics[name].dropna().tolist() if name in self.metrics else []
         return float(there[-1]) if there else None
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "settings": self.settings.model_dump(mode="json", by_alias=True),
+            "metrics": self.metrics.to_csv(index=False, lineterminator="\n"),
+            "evaluated": [asdict(crystal) for crystal in self.evaluated],
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Record:
+        """What :meth:`to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        from matinvent.config import CampaignConfig
+
+        evaluated = [Evaluated(**{**row, "elements": tuple(row["elements"])}) for row in data["evaluated"]]
+        metrics = pd.read_csv(io.StringIO(data["metrics"]))
+        return cls(CampaignConfig.model_validate(data["settings"]), metrics, evaluated, float(data["seconds"]))
+
 
 def quarter_size(n: int) -> int:
     """Length of a quarter, at least 1."""
     return max(1, n // 4)
 
 
-def scored(candidates: Iterable[Candidate]) -> list[Candidate]:
+def scored(evaluated: Iterable[Evaluated]) -> list[Evaluated]:
     """Those that got a reward."""
-    return [candidate for candidate in candidates if candidate.fate is Fate.SCORED]
+    return [crystal for crystal in evaluated if crystal.reward is not None]
 
 
-def rewards(candidates: Sequence[Candidate]) -> list[float]:
+def rewards(evaluated: Sequence[Evaluated]) -> list[float]:
     """Rewards of scored crystals."""
-    return [candidate.reward for candidate in candidates if candidate.reward is not None]
+    return [crystal.reward for crystal in evaluated if crystal.reward is not None]
 
 
 def known(value: float) -> float | None:
@@ -90,13 +167,13 @@ def read_record(directory: Path) -> Record:
         raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
     last = int(metrics["iteration"].max())
     evaluated = [
-        candidate
+        Evaluated.of(candidate)
         for candidate in Ledger(run.ledger_file).candidates()
         if candidate.fate in {Fate.SCORED, Fate.EVAL_FAILED} and candidate.iteration <= last
     ]
     timings = _read_table(directory / "timings.csv")
     seconds = 0.0 if timings.empty else float(timings.drop(columns="iteration").sum().sum())
-    return Record(config.by_stage()[-1], metrics, evaluated, seconds)
+    return Record(config, metrics, evaluated, seconds)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -20,7 +20,8 @@ from pathlib import Path
 from matinvent.cli import main as command_line
 from matinvent.cli.campaigns import conduct_campaign
 from matinvent.errors import CheckpointError
-from matinvent.experiments.folder import ExperimentFolder
+from matinvent.experiments.folder import ExperimentFolder, Finished
+from matinvent.experiments.machine import surroundings
 from matinvent.run_directory import RunDirectory
 
 #: Seconds between looks at whether the runner still lives.
@@ -34,7 +35,7 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
         folder: of the experiment.
         name: of the campaign; its settings are in the folder.
         judged: crystals of the final agent to screen; 0 for none.
-        source: the campaign whose crystals it evaluates; empty: it makes its own.
+        source: the campaign whose crystals it evaluates, if its run directory is at hand; else it makes its own.
     """
     _follow_parent()
     experiment = ExperimentFolder(folder)
@@ -42,7 +43,7 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
     settings = experiment.settings_file(name)
     if _is_begun(directory):  # also one that evaluates the crystals of another: it would make the same ones
         status = _status(lambda: command_line(["resume", str(directory)]))
-    elif source:
+    elif source and experiment.run_directory(source).is_dir():
         status = _status(lambda: _revaluate(experiment.run_directory(source), settings, directory))
     else:
         status = _status(lambda: command_line(["run", str(settings), "--output", str(directory)]))
@@ -50,12 +51,14 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
         sys.exit(status)
     found: dict[str, float] = {}
     if source:  # the same agent
-        found = experiment.judged(source)
+        found = experiment.finished(source).judged
     elif judged:
         from matinvent.experiments.judge import judge_agent
 
         found = judge_agent(directory, judged)
-    experiment.finish(name, found)
+    from matinvent.experiments.records import read_record
+
+    experiment.finish(name, Finished(read_record(directory), found, surroundings()))
 
 
 def _revaluate(source: Path, settings: Path, directory: Path) -> None:
