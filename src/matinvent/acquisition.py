@@ -77,13 +77,25 @@ class Acquisition:
         """How many crystals should survive the screening for so many to be evaluated."""
         return math.ceil(self._config.surplus * wanted) if self._config.enabled else wanted
 
-    def order(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> list[Candidate]:
-        """The same candidates, the most promising first; as they are while too few have been evaluated.
+    def order(
+        self, candidates: Sequence[Candidate], wanted: int, rng: np.random.Generator
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """The most promising candidates first; apart from them those of which too little is expected (see `choose`).
 
-        They are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come last.
+        All are promising, and as they are, while too few have been evaluated. They are seen as they are: drawn, or
+        after the screening relaxed. Those that cannot be described come last.
         """
         bounds = self._bounds(candidates, rng)
-        return [candidates[i] for i in np.argsort(-bounds, kind="stable")]
+        enough = self._enough(wanted)
+        ranked = np.argsort(-bounds, kind="stable")
+        return (
+            [candidates[i] for i in ranked if bounds[i] >= enough],
+            [candidates[i] for i in ranked if bounds[i] < enough],
+        )
+
+    def fewest(self, wanted: int) -> int:
+        """How many are evaluated whatever the surrogate expects, for it may be wrong."""
+        return math.ceil(wanted / _AT_LEAST)
 
     def choose(
         self, survivors: Sequence[Candidate], wanted: int, rng: np.random.Generator
@@ -100,7 +112,7 @@ class Acquisition:
             bounds = self._bounds(survivors, rng)
             enough = self._enough(wanted)
             ranked = np.argsort(-bounds, kind="stable")[:wanted]
-            drawn = [i for rank, i in enumerate(ranked) if bounds[i] >= enough or rank < wanted / _AT_LEAST]
+            drawn = [i for rank, i in enumerate(ranked) if bounds[i] >= enough or rank < self.fewest(wanted)]
         return [survivors[i] for i in drawn], [c for i, c in enumerate(survivors) if i not in set(drawn)]
 
     def _bounds(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -178,8 +178,9 @@ class Campaign:
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
         wanted = self.stage.config.evaluation.per_iteration
-        ordered = self.acquisition.order(candidates, self.draws.numpy(self.iteration, "acquire"))
-        survivors = self.screener.screen(ordered, self.acquisition.survivors(wanted), progress)
+        worth, others = self.acquisition.order(candidates, wanted, self.draws.numpy(self.iteration, "acquire"))
+        survivors = self.screener.screen(worth, self.acquisition.survivors(wanted), progress)
+        survivors += self.screener.screen(others, max(0, self.acquisition.fewest(wanted) - len(survivors)))
         if not survivors:
             self._notes.append("no crystal survived the screening")
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))

@@ -30,6 +30,7 @@ TOY: dict[str, Any] = {
     },
     "objectives": [{"property": "density", "kind": "target", "target": 18, "lo": 0, "hi": 10}],
     "evaluation": {"per_iteration": 16},
+    "acquisition": {"promise": 0.0},  # all that could be evaluated are, so that budgets are known
     "diversity": {"enabled": False},
     "learning": {"learning_rate": 0.03},
     "logging": {"tensorboard": False},

@@ -36,12 +36,17 @@ def make(**settings) -> Acquisition:
     return Acquisition(AcquisitionConfig(**settings), lambda properties, stage: properties["weight"])
 
 
+def order(acquisition: Acquisition, candidates: list[Candidate], rng: np.random.Generator) -> list[Candidate]:
+    promising, others = acquisition.order(candidates, 8, rng)
+    return [*promising, *others]
+
+
 def test_after_few_evaluations_the_good_ones_come_first():
     rng = np.random.default_rng(0)
     acquisition = make()
     acquisition.remember(evaluated(pairs(rng, 24)), 0)
     proposals = pairs(rng, 60)
-    ordered = acquisition.order(proposals, rng)
+    ordered = order(acquisition, proposals, rng)
     assert sorted(c.index for c in ordered) == list(range(60))
     first, last = (np.mean([weight(c) for c in part]) for part in (ordered[:15], ordered[-15:]))
     assert first > last + 0.25
@@ -53,7 +58,7 @@ def test_the_order_stays_without_surrogate(settings):
     acquisition = make(**settings)
     acquisition.remember(evaluated(pairs(rng, 24)), 0)
     proposals = pairs(rng, 10)
-    assert acquisition.order(proposals, rng) == proposals
+    assert order(acquisition, proposals, rng) == proposals
 
 
 def test_the_first_survivors_are_chosen_or_any():
@@ -74,7 +79,7 @@ def test_failed_evaluations_teach_avoidance():
         properties = {"weight": 0.5} if fate is Fate.SCORED else {}
         acquisition.remember([Candidate(0, i, structure, fate=fate, properties=properties) for i in range(10)], 0)
     proposals = [Candidate(1, 0, bad), Candidate(1, 1, good)]
-    assert [c.index for c in acquisition.order(proposals, rng)] == [1, 0]
+    assert [c.index for c in order(acquisition, proposals, rng)] == [1, 0]
 
 
 def test_a_goal_that_changes_changes_the_order():
@@ -83,9 +88,9 @@ def test_a_goal_that_changes_changes_the_order():
     acquisition = Acquisition(AcquisitionConfig(), lambda properties, stage: (1 + sign[0] * properties["weight"]) / 2)
     acquisition.remember(evaluated(pairs(rng, 30)), 0)
     proposals = pairs(rng, 40)
-    heavy = acquisition.order(proposals, np.random.default_rng(3))[:10]
+    heavy = order(acquisition, proposals, np.random.default_rng(3))[:10]
     sign[0] = -1.0
-    light = acquisition.order(proposals, np.random.default_rng(3))[:10]
+    light = order(acquisition, proposals, np.random.default_rng(3))[:10]
     assert np.mean([weight(c) for c in heavy]) > np.mean([weight(c) for c in light]) + 0.2
 
 
@@ -104,6 +109,19 @@ def test_what_promises_too_little_is_not_paid_for():
     generous = make(exploration=0.0, promise=0.0)
     generous.remember(evaluated(pairs(rng, 60)), 0)
     assert len(generous.choose(light, 8, rng)[0]) == 6
+
+
+def test_what_promises_too_little_is_screened_last():
+    rng = np.random.default_rng(0)
+    acquisition = make(exploration=0.0)
+    light = [Candidate(1, i, crystal("Li", name)) for i, name in enumerate(["Li", "Na", "Mg", "Al", "K", "Ti"])]
+    heavy = [Candidate(1, 10 + i, crystal("Au", name)) for i, name in enumerate(["Pt", "Hf", "W"])]
+    assert acquisition.order([*light, *heavy], 8, rng) == ([*light, *heavy], [])  # nothing is known yet
+    acquisition.remember(evaluated(pairs(rng, 60)), 0)
+    promising, others = acquisition.order([*light, *heavy], 8, rng)
+    assert {c.index for c in heavy} <= {c.index for c in promising}
+    assert {c.index for c in others} >= {0, 1}
+    assert (acquisition.fewest(8), acquisition.fewest(9)) == (2, 3)
 
 
 def test_switched_off_it_draws_at_random():
@@ -136,12 +154,12 @@ def test_properties_of_the_lattice_are_seen_by_the_cell():
     proposals = cubic_crystals(rng, 60)
     acquisition = make(features="cell", exploration=0.0)
     acquisition.remember(known, 0)
-    chosen = acquisition.order(proposals, np.random.default_rng(1))[:12]
+    chosen = order(acquisition, proposals, np.random.default_rng(1))[:12]
     assert np.mean([fit(c) for c in chosen]) > np.mean([fit(c) for c in proposals]) + 0.3
     # A supercell is the same crystal.
     twins = [Candidate(1, i, c.structure.make_supercell([1, 1, 2], in_place=False)) for i, c in enumerate(proposals)]
-    orders = [[c.index for c in acquisition.order(some, np.random.default_rng(1))] for some in (proposals, twins)]
-    assert orders[0] == orders[1]
+    first, second = (order(acquisition, some, np.random.default_rng(1)) for some in (proposals, twins))
+    assert [c.index for c in first] == [c.index for c in second]
 
 
 def test_the_relaxed_crystal_is_what_was_evaluated():
@@ -152,7 +170,7 @@ def test_the_relaxed_crystal_is_what_was_evaluated():
         candidate.structure = cubic_crystals(rng, 1)[0].structure  # as drawn: something else
         candidate.fate, candidate.properties = Fate.SCORED, {"weight": candidate.relaxed.lattice.a / 6}
     acquisition.remember(known, 0)
-    large = acquisition.order(cubic_crystals(rng, 40), rng)[:10]
+    large = order(acquisition, cubic_crystals(rng, 40), rng)[:10]
     assert min(c.structure.lattice.a for c in large) > 4
 
 
@@ -162,9 +180,9 @@ def test_what_cannot_be_described_comes_last_and_is_not_lost():
     acquisition.remember(evaluated(pairs(rng, 24)), 0)
     mixed = Structure(Lattice.cubic(3), [{"Fe": 0.5, "Co": 0.5}], [[0, 0, 0]])
     odd = [Candidate(1, 90, None), Candidate(1, 91, mixed), Candidate(1, 92, crystal("Cm"))]
-    ordered = acquisition.order([*odd, *pairs(rng, 5)], rng)
+    ordered = order(acquisition, [*odd, *pairs(rng, 5)], rng)
     assert [c.index for c in ordered[-3:]] == [90, 91, 92]
-    assert acquisition.order(odd, rng) == odd
+    assert order(acquisition, odd, rng) == odd
 
 
 def test_the_order_depends_on_the_seed_only():
@@ -172,8 +190,8 @@ def test_the_order_depends_on_the_seed_only():
     acquisition = make()
     acquisition.remember(evaluated(pairs(rng, 24)), 0)
     proposals = pairs(rng, 30)
-    assert acquisition.order(proposals, np.random.default_rng(5)) == acquisition.order(
-        proposals, np.random.default_rng(5)
+    assert order(acquisition, proposals, np.random.default_rng(5)) == order(
+        acquisition, proposals, np.random.default_rng(5)
     )
 
 
