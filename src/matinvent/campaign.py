@@ -186,6 +186,7 @@ class Campaign:
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))
         for candidate in left:
             candidate.reason = "not chosen for evaluation"
+        self.screener.forget(left)
         return chosen
 
     def evaluate(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:

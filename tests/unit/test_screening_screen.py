@@ -216,6 +216,16 @@ def test_twins_of_stable_crystals_are_not_relaxed_again() -> None:
     assert again[0].relaxed is None
 
 
+def test_what_is_forgotten_can_survive_again() -> None:
+    judge = screener()
+    first = batch(rocksalt("K", "Cl"), zincblende("K", "Cl", 6.9))
+    assert judge.screen(first, 2) == first
+    judge.forget(first[1:])
+    again = batch(rocksalt("K", "Cl"), zincblende("K", "Cl", 6.9))
+    judge.screen(again, 2)
+    assert fates(again) == ["duplicate", "survived"]
+
+
 @pytest.mark.parametrize("changes", [{"skip_twins": False}, {"exhaustive": True}, {"uniqueness": False}])
 def test_all_are_relaxed_where_twins_are_not_skipped(changes: dict[str, bool]) -> None:
     relaxer = StillRelaxer(SALTS)

@@ -7,7 +7,7 @@ crystals that differ only in how similar elements share their sites can count as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,14 @@ class Catalogue:
         if found is None:
             self.add(identity, label)
         return found
+
+    def remove(self, labels: Collection[str]) -> None:
+        """Strike out the crystals entered under these names."""
+        self._entries = {
+            composition: kept
+            for composition, entries in self._entries.items()
+            if (kept := [(label, identity) for label, identity in entries if label not in labels])
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """JSON values from which :meth:`load_state_dict` restores the catalogue."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate, Fate
@@ -88,6 +88,10 @@ class Screener:
         if progress is not None:
             progress(1.0)
         return survivors
+
+    def forget(self, candidates: Iterable[Candidate]) -> None:
+        """Forget crystals that were not evaluated in the end, so that they can be when they are proposed again."""
+        self._seen.remove({candidate.label for candidate in candidates})
 
     def state_dict(self) -> dict[str, Any]:
         """The crystals remembered from earlier calls, as JSON values."""
