@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from setting import generated_crystals, processor
 
 from matinvent.cli.output import progress_bar
-from matinvent.config import RelaxationConfig, ScreeningConfig
+from matinvent.config_screening import RelaxationConfig, ScreeningConfig
 from matinvent.errors import Failure
 from matinvent.screening.quality import wilson
 from matinvent.screening.reference import ReferenceSet

@@ -20,7 +20,7 @@ from pymatgen.core.operations import SymmOp
 
 from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
-from matinvent.config import ScreeningConfig
+from matinvent.config_screening import ScreeningConfig
 from matinvent.priors.dataset import load_table
 from matinvent.screening.quality import METASTABLE, spread, wilson
 from matinvent.screening.screen import Screener

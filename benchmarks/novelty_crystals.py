@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition, Lattice, Structure
 
-from matinvent.config import RelaxationConfig
+from matinvent.config_screening import RelaxationConfig
 from matinvent.errors import Failure
 from matinvent.priors.dataset import load_table, structures
 from matinvent.screening.relaxation import make_relaxer

@@ -39,7 +39,8 @@ from setting import processor
 from matinvent.candidate import Candidate
 from matinvent.cli.output import progress_bar
 from matinvent.cli.structure_files import read_structures, write_structures
-from matinvent.config import GeneratorConfig, ScreeningConfig
+from matinvent.config import GeneratorConfig
+from matinvent.config_screening import ScreeningConfig
 from matinvent.errors import ConfigError, Failure, InputError, MatInventError
 from matinvent.priors import SUFFIX, find_prior, load_generator
 from matinvent.reporting.screened import space_groups, write_screened

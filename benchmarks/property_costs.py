@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from setting import generated_crystals, processor
 
-from matinvent.config import RelaxationConfig
+from matinvent.config_screening import RelaxationConfig
 from matinvent.errors import Failure
 from matinvent.properties.registry import create, describe
 from matinvent.screening.relaxation import make_relaxer

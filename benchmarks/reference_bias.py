@@ -28,7 +28,7 @@ from pymatgen.core import Composition, Element, Structure
 
 from matinvent.cli.output import progress_bar
 from matinvent.cli.structure_files import read_structures
-from matinvent.config import RelaxationConfig
+from matinvent.config_screening import RelaxationConfig
 from matinvent.errors import Failure
 from matinvent.priors.dataset import load_table, structures
 from matinvent.screening.relaxation import Relaxer, make_relaxer

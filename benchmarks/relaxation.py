@@ -40,7 +40,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from setting import generated_crystals, processor
 
 from matinvent.cli.output import progress_bar
-from matinvent.config import RelaxationConfig
+from matinvent.config_screening import RelaxationConfig
 from matinvent.errors import Failure
 from matinvent.execution.executors import available_cores
 from matinvent.screening.chgnet import ChgnetEvaluator

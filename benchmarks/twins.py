@@ -18,7 +18,7 @@ from setting import processor
 
 from matinvent.candidate import Candidate, Fate
 from matinvent.cli.output import progress_bar
-from matinvent.config import ScreeningConfig
+from matinvent.config_screening import ScreeningConfig
 from matinvent.errors import Failure
 from matinvent.memory.ledger import Ledger
 from matinvent.run_directory import RunDirectory

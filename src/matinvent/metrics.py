@@ -13,7 +13,8 @@ from matinvent.candidate import Candidate, Fate, funnel
 from matinvent.rewards.pareto import hypervolume
 
 if TYPE_CHECKING:
-    from matinvent.config import CampaignConfig, ScreeningConfig
+    from matinvent.config import CampaignConfig
+    from matinvent.config_screening import ScreeningConfig
     from matinvent.learning.learner import LearningReport
 
 

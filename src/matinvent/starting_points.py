@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import torch
     from pymatgen.core import Structure
 
-    from matinvent.config import CampaignConfig, ScreeningConfig, StartConfig
+    from matinvent.config import CampaignConfig, StartConfig
+    from matinvent.config_screening import ScreeningConfig
     from matinvent.screening.constraints import Constraints
 
 #: Iteration that the ledger gives to starting crystals: they are evaluated before the first one.

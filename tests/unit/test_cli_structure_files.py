@@ -274,7 +274,7 @@ def test_a_poscar_without_elements_is_not_given_false_ones(tmp_path):
     ],
 )
 def test_what_can_be_read_but_not_be_is_judged_by_the_screening(tmp_path, cell, symbols, second, kind):
-    from matinvent.config import ValidityConfig
+    from matinvent.config_screening import ValidityConfig
     from matinvent.screening.validity import check_validity
 
     (tmp_path / "POSCAR").write_text(POSCAR.format(cell=cell, symbols=symbols, second=second), encoding="utf-8")

@@ -7,8 +7,8 @@ from pymatgen.core import Lattice, Structure
 from tests.unit.screening_world import displaced, rocksalt
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.config import ScreeningConfig
 from matinvent.config_goals import ConstraintsConfig
+from matinvent.config_screening import ScreeningConfig
 from matinvent.elements import element_groups
 from matinvent.errors import ConfigError, Failure
 from matinvent.screening.constraints import Constraints

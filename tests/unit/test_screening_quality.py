@@ -13,7 +13,7 @@ from scipy.stats import binom
 from tests.unit.screening_world import SALTS, StillRelaxer, displaced, rocksalt, salt_reference, zincblende
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.config import ScreeningConfig, ValidityConfig
+from matinvent.config_screening import ScreeningConfig, ValidityConfig
 from matinvent.screening.quality import (
     QUANTILES,
     Quality,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from tests.unit.screening_world import LennardJones, diamond, displaced, face_centred
 
-from matinvent.config import RelaxationConfig
+from matinvent.config_screening import RelaxationConfig
 from matinvent.errors import ConfigError, Failure, MissingDependencyError
 from matinvent.screening import potential
 from matinvent.screening.batched_relaxer import BatchedRelaxer

@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 from tests.unit.screening_world import SALTS, StillRelaxer, displaced, rocksalt, salt_reference, zincblende
 
 from matinvent.candidate import Candidate, Fate, funnel
-from matinvent.config import RelaxationConfig, ScreeningConfig
+from matinvent.config_screening import RelaxationConfig, ScreeningConfig
 from matinvent.errors import ConfigError
 from matinvent.screening.screen import Screener
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pymatgen.core import DummySpecies, Lattice, Structure
 from tests.unit.screening_world import diamond, rocksalt
 
-from matinvent.config import ValidityConfig
+from matinvent.config_screening import ValidityConfig
 from matinvent.screening.validity import check_validity
 
 DEFAULT = ValidityConfig()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from matinvent.candidate import Candidate
-    from matinvent.config import ScreeningConfig
+    from matinvent.config_screening import ScreeningConfig
     from matinvent.screening.reference import ReferenceSet
 
 JOURNAL = "journal.jsonl"

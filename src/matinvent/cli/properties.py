@@ -152,7 +152,7 @@ def _advise_relaxing(infos: Mapping[str, PropertyInfo]) -> None:
 
 def _relaxed(crystals: Sequence[Structure | Failure], workers: int) -> list[Structure | Failure]:
     """The crystals at the potential's minimum; one that does not get there is a Failure."""
-    from matinvent.config import RelaxationConfig
+    from matinvent.config_screening import RelaxationConfig
     from matinvent.screening.relaxation import make_relaxer
 
     readable = [crystal for crystal in crystals if not isinstance(crystal, Failure)]

@@ -20,7 +20,7 @@ from matinvent.interrupt import Interrupted, catch_signals
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from matinvent.config import RelaxationConfig
+    from matinvent.config_screening import RelaxationConfig
     from matinvent.screening.journal import JournaledRelaxer
     from matinvent.screening.reference import ReferenceSet
     from matinvent.screening.reference_build import Account

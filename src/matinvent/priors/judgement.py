@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from matinvent.candidate import Candidate
-from matinvent.config import ScreeningConfig
+from matinvent.config_screening import ScreeningConfig
 from matinvent.screening.quality import Quality, assess
 from matinvent.screening.reference import ReferenceSet
 from matinvent.screening.screen import Screener

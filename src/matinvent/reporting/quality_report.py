@@ -21,7 +21,7 @@ from matinvent.screening.quality import QUANTILES, STABLE, Quality, Spread, is_r
 
 if TYPE_CHECKING:
     from matinvent.candidate import Candidate
-    from matinvent.config import ScreeningConfig
+    from matinvent.config_screening import ScreeningConfig
 
 #: What a report is made of, in the types of JSON; see :func:`collect`.
 Metrics = dict[str, Any]

@@ -24,7 +24,7 @@ from matinvent.screening.relaxation import OnResult, Progress, Relaxation, Relax
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from matinvent.config import RelaxationConfig
+    from matinvent.config_screening import RelaxationConfig
 
 _FORMAT = 1
 

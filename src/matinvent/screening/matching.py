@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from pymatgen.core import Structure
 
-    from matinvent.config import ScreeningConfig
+    from matinvent.config_screening import ScreeningConfig
 
 #: ``StructureMatcher`` is asked about crystals whose fingerprints are closer; beyond, it hardly ever says yes.
 ASKED = 3.0

@@ -16,7 +16,7 @@ from matinvent.screening.relaxation import OnResult, Progress, Relaxation, Relax
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from matinvent.config import RelaxationConfig
+    from matinvent.config_screening import RelaxationConfig
 
 #: Atoms evaluated in one pass, and atoms in the largest task of a worker: more no longer pays on a CPU core.
 _CPU_BATCH_ATOMS = 160

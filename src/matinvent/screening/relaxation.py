@@ -19,7 +19,7 @@ from matinvent.screening.neighbors import Crystal
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from matinvent.config import RelaxationConfig
+    from matinvent.config_screening import RelaxationConfig
 
 Progress = Callable[[float], None]
 OnResult = Callable[[int, "Relaxation | Failure"], None]

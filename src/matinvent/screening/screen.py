@@ -21,7 +21,7 @@ from matinvent.screening.validity import check_geometry, check_validity
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from matinvent.config import ScreeningConfig
+    from matinvent.config_screening import ScreeningConfig
 
 Progress = Callable[[float], None]
 

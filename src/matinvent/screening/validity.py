@@ -13,7 +13,7 @@ from matinvent.screening.relaxation import read_crystal
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
-    from matinvent.config import ValidityConfig
+    from matinvent.config_screening import ValidityConfig
 
 #: Distance (A) within which atoms count as translations of each other.
 _SYMPREC = 0.05

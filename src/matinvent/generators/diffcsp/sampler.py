@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from matinvent.config import ValidityConfig
+from matinvent.config_screening import ValidityConfig
 from matinvent.errors import Failure
 from matinvent.generators.diffcsp.crystal import MAX_Z, Crystal, CrystalBatch, collate, decode_structure
 from matinvent.generators.diffcsp.elements import ElementRules
