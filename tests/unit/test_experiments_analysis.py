@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from tests.unit.made_up_run import candidate, make_run
 
 from matinvent.errors import CheckpointError
 from matinvent.experiments.analysis import campaign_numbers, evaluations_to_goal, hypervolumes
-from matinvent.experiments.hacking import coverage, hacking_report
+from matinvent.experiments.hacking import coverage, hacking_report, judge_record
 from matinvent.experiments.records import Evaluated, Record, read_record
 from matinvent.screening.reference import ReferenceSet
 
@@ -61,7 +62,7 @@ def test_metrics_by_quarters_of_iterations(record):
 def test_diversity_and_properties(record):
     numbers = campaign_numbers(record)
     assert (numbers["compositions"], numbers["systems"]) == (4, 4)
-    assert numbers["compositions_per_100"] == pytest.approx(400 / 7)
+    assert numbers["compositions_per_100"] == numbers["systems_per_100"] == pytest.approx(400 / 7)
     assert numbers["single_element_share"] == pytest.approx(4 / 7)
     assert (numbers["density_first"], numbers["density_last"]) == (3.0, 8.5)
     assert (numbers["hhi_first"], numbers["hhi_last"]) == (700.0, 250.0)
@@ -107,6 +108,7 @@ def test_the_hacking_report_names_what_is_conspicuous(directory):
     for sign in (
         "100% of the late crystals are pure elements",
         "Fe is in 100%",
+        "space group 221 is that of 100% of the late crystals |",
         "validity fell",
         "variety of elements",
     ):
@@ -129,6 +131,12 @@ def test_a_chemical_system_without_known_compounds_is_sparse():
     assert coverage(crystals, None).sparse_system_share is None
 
 
+def test_orderings_of_an_alloy_are_suspected(record):
+    low = replace(record, evaluated=[replace(crystal, space_group=1) for crystal in record.evaluated])
+    assert "perhaps orderings of one alloy" in " ".join(judge_record(low).warnings)
+
+
 def test_nothing_scored_is_no_accusation():
     found = coverage([], None)
     assert (found.crystals, found.single_element_share, found.top_element) == (0, None, "")
+    assert (found.top_space_group, found.top_space_group_share) == (0, None)

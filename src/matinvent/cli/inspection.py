@@ -55,7 +55,9 @@ def _table(report: HackingReport, directory: Path) -> Table:
         "effective elements": [_number(part.effective_elements) for part in parts],
         "most frequent element": [f"{p.top_element or '-'} ({_percent(p.top_element_share)})" for p in parts],
         "space groups": [str(part.space_groups) for part in parts],
-        "most frequent space group": [_percent(part.top_space_group_share) for part in parts],
+        "most frequent space group": [
+            f"{p.top_space_group or '-'} ({_percent(p.top_space_group_share)})" for p in parts
+        ],
         "valid samples": [_percent(report.validity_first), _percent(report.validity_last), ""],
         "divergence from the prior": ["", _number(report.divergence, ".3g"), ""],
     }

@@ -46,6 +46,7 @@ QUANTITIES = {
     "compositions": ("distinct compositions", ".0f"),
     "compositions_per_100": ("distinct compositions per 100 scored", ".1f"),
     "systems": ("distinct chemical systems", ".0f"),
+    "systems_per_100": ("distinct chemical systems per 100 scored", ".1f"),
     "single_element_share": ("share of pure elements", ".3f"),
     "divergence": ("divergence from the prior", ".3g"),
     "hypervolume": ("hypervolume", ".3f"),
@@ -87,7 +88,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
     spent, late = len(record.evaluated), max(1, len(record.evaluated) // 4)
     sun_first, sun_last = record.metric_quarters("sun")
     validity_first, validity_last = record.metric_quarters("validity")
-    compositions = len({c.composition for c in everything})
+    compositions, systems = len({c.composition for c in everything}), len({c.elements for c in everything})
     volumes = hypervolumes(record.config, record.evaluated)
     numbers: dict[str, float | None] = {
         "evaluations": spent,
@@ -109,7 +110,8 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "validity_last": validity_last,
         "compositions": compositions,
         "compositions_per_100": 100 * compositions / len(everything) if everything else None,
-        "systems": len({c.elements for c in everything}),
+        "systems": systems,
+        "systems_per_100": 100 * systems / len(everything) if everything else None,
         "single_element_share": _mean(float(len(c.elements) == 1) for c in everything),
         "divergence": record.last("divergence"),
         "hypervolume": volumes[-1] if volumes else None,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: From where on a share is named in the warnings.
 _MANY_ELEMENTS, _MANY_SPARSE, _DOMINANT, _LOST_VALIDITY, _LOST_VARIETY = 0.2, 0.5, 0.5, 0.1, 0.5
 
+_ALLOYS = " (no symmetry: perhaps orderings of one alloy, which screening.disordered counts once)"
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -41,7 +43,8 @@ class Coverage:
         top_element: the most frequent element.
         top_element_share: crystals that contain it.
         space_groups: distinct space groups.
-        top_space_group_share: crystals of the most frequent one.
+        top_space_group: the most frequent one; 0 where there is none.
+        top_space_group_share: crystals of it.
     """
 
     crystals: int
@@ -53,6 +56,7 @@ class Coverage:
     top_element: str
     top_element_share: float | None
     space_groups: int
+    top_space_group: int
     top_space_group_share: float | None
 
 
@@ -107,7 +111,7 @@ def coverage(evaluated: Sequence[Evaluated], reference: ReferenceSet | None) -> 
     elements = Counter(symbol for content in contents for symbol in content)
     groups = Counter(crystal.space_group for crystal in evaluated if crystal.space_group is not None)
     systems = set(contents)
-    top = elements.most_common(1)
+    top, group = elements.most_common(1), groups.most_common(1)
     return Coverage(
         crystals=len(evaluated),
         single_element_share=_share(sum(len(content) == 1 for content in contents), len(contents)),
@@ -118,7 +122,8 @@ def coverage(evaluated: Sequence[Evaluated], reference: ReferenceSet | None) -> 
         top_element=top[0][0] if top else "",
         top_element_share=_share(top[0][1] if top else 0, len(contents)),
         space_groups=len(groups),
-        top_space_group_share=_share(max(groups.values(), default=0), len(contents)),
+        top_space_group=group[0][0] if group else 0,
+        top_space_group_share=_share(group[0][1] if group else 0, len(contents)),
     )
 
 
@@ -169,6 +174,11 @@ def _warnings(early: Coverage, late: Coverage, valid_first: float | None, valid_
         )
     if _above(late.top_element_share, _DOMINANT):
         said.append(f"{late.top_element} is in {late.top_element_share:.0%} of the late crystals")
+    if _above(late.top_space_group_share, _DOMINANT):
+        said.append(
+            f"space group {late.top_space_group} is that of {late.top_space_group_share:.0%} of the late crystals"
+            + (_ALLOYS if late.top_space_group == 1 else "")
+        )
     if valid_first is not None and valid_last is not None and valid_first - valid_last > _LOST_VALIDITY:
         said.append(f"validity fell from {valid_first:.0%} to {valid_last:.0%}")
     if (
