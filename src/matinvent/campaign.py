@@ -180,7 +180,8 @@ class Campaign:
         wanted = self.stage.config.evaluation.per_iteration
         worth, others = self.acquisition.order(candidates, wanted, self.draws.numpy(self.iteration, "acquire"))
         survivors = self.screener.screen(worth, self.acquisition.survivors(wanted), progress)
-        survivors += self.screener.screen(others, max(0, self.acquisition.fewest(wanted) - len(survivors)))
+        missing = max(0, self.acquisition.fewest(wanted) - len(survivors))
+        survivors += self.screener.screen(others, missing, why_not="too little is expected of it")
         if not survivors:
             self._notes.append("no crystal survived the screening")
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))

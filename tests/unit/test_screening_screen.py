@@ -95,6 +95,12 @@ def test_stops_once_there_are_enough(wanted: int, exhaustive: bool) -> None:
         assert len(relaxer.relaxed) <= max(16, 2 * wanted)
 
 
+def test_the_reason_of_those_that_were_not_reached_can_be_told() -> None:
+    candidates = batch(*different_salts(2))
+    assert screener().screen(candidates, 0, why_not="nobody wants them") == []
+    assert {candidate.reason for candidate in candidates} == {"not screened: nobody wants them"}
+
+
 def test_validity_is_checked_for_all_even_when_screening_stops() -> None:
     candidates = batch(*different_salts(20), Structure(Lattice.cubic(30), ["Na"], [[0, 0, 0]]))
     screener().screen(candidates, 1)

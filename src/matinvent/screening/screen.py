@@ -65,7 +65,14 @@ class Screener:
         if self._relaxer is None and self._needs_energy:
             self._relaxer = make_relaxer(config.relaxation, config.workers)
 
-    def screen(self, candidates: Sequence[Candidate], wanted: int, progress: Progress | None = None) -> list[Candidate]:
+    def screen(
+        self,
+        candidates: Sequence[Candidate],
+        wanted: int,
+        progress: Progress | None = None,
+        *,
+        why_not: str = "enough survivors",
+    ) -> list[Candidate]:
         """Give candidates their fates and return the survivors, in the given order.
 
         Validity and constraints are checked for all. The rest of the screening goes through the valid ones in order,
@@ -79,12 +86,16 @@ class Screener:
             candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
             wanted: survivors needed.
             progress: called with the finished share in (0, 1].
+            why_not: the reason told of those that were not reached.
         """
         waiting = [candidate for candidate in candidates if self._is_valid(candidate) and self._is_wanted(candidate)]
         if not self._config.enabled:
             survivors = [_survive(candidate) for candidate in waiting]
         else:
             survivors = self._search(waiting, wanted, progress)
+            for candidate in waiting:
+                if candidate.fate is Fate.GENERATED:
+                    candidate.reason = f"not screened: {why_not}"
         if progress is not None:
             progress(1.0)
         return survivors
@@ -117,8 +128,6 @@ class Screener:
             done = len(waiting) - len(queue) - len(chunk)
             relaxed = self._relax(chunk, _part(progress, done, len(chunk), len(waiting)))
             survivors += [_survive(candidate) for candidate in relaxed if self._passes(candidate, seen)]
-        for candidate in queue:
-            candidate.reason = "not screened: enough survivors"
         return survivors
 
     def _next_chunk(self, queue: deque[Candidate], size: int, seen: Catalogue) -> list[Candidate]:
