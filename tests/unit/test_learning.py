@@ -7,15 +7,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tests.integration.toy_world import toy_config
 
 from matinvent.config import LearningConfig
 from matinvent.learning.learner import Learner
-from matinvent.learning.lessons import Lessons
 from matinvent.learning.objective import reward_weighted_loss
 from matinvent.learning.schedule import make_plan
-from matinvent.memory.diversity import DiversityFilter
-from matinvent.memory.replay import ReplayBuffer
 from matinvent.testing.toy import ELEMENTS, ToyGenerator, ToyNoisy
 
 
@@ -31,7 +27,7 @@ def test_objective_is_the_papers_equation():
 def test_paper_schedule_spends_what_the_paper_spends():
     plan = make_plan(LearningConfig(schedule="paper"), [5] * 18, rng())
     steps = list(plan.steps)
-    assert len(steps) == plan.length == 60
+    assert len(steps) == 60
     assert sum(len(p.t) for step in steps for p in step) == 54_000
     times = [p.t[0].item() for p in steps[0]]
     assert times[0] == 1.0
@@ -56,21 +52,6 @@ def test_stratified_schedule_visits_every_stratum_of_every_crystal():
 def test_a_step_costs_the_same_however_few_crystals_there_are(crystals, pairs):
     plan = make_plan(LearningConfig(updates=2), [4] * crystals, rng())
     assert [sum(len(p.t) for p in step) for step in plan.steps] == [pairs, pairs]
-
-
-@pytest.mark.parametrize(("effort", "steps"), [(1.0, 20), (0.5, 10), (0.01, 1)])
-def test_less_effort_takes_fewer_steps(effort, steps):
-    plan = make_plan(LearningConfig(updates=20), [4] * 3, rng(), effort=effort)
-    assert len(list(plan.steps)) == plan.length == steps
-    whole = make_plan(LearningConfig(schedule="paper"), [4] * 3, rng(), effort=effort)
-    assert whole.length == 60
-
-
-@pytest.mark.parametrize(("scored", "effort"), [(0, 0.25), (2, 0.25), (6, 0.5), (12, 1.0), (20, 1.0)])
-def test_effort_follows_what_is_new(scored, effort):
-    config = toy_config()
-    lessons = Lessons(config, ReplayBuffer(config.replay), DiversityFilter(config.diversity))
-    assert lessons.effort(scored, wanted=12) == effort
 
 
 class FixedNoise(ToyGenerator):

@@ -89,8 +89,9 @@ class Learner:
         if self.config.optimizer == "per_iteration":
             self._optimizer = self._new_optimizer()
         device = self.agent.device
+        steps = self._steps(effort)
         sizes = [self.agent.size(item) for item in items]
-        plan = make_plan(self.config, sizes, rng, _PAIRS[device.type == "cuda"], effort)
+        plan = make_plan(self.config, sizes, rng, steps, _PAIRS[device.type == "cuda"])
         batches = [self.agent.collate([items[i] for i in rows]) for rows in plan.chunks]
         values = [torch.tensor([rewards[i] for i in rows], device=device) for rows in plan.chunks]
         tally = _Tally()
@@ -102,8 +103,15 @@ class Learner:
                 self._accumulate(noisy, values[part.chunk], pairs, tally)
             self._step(tally)
             if progress is not None:
-                progress(tally.steps / plan.length)
+                progress(tally.steps / steps)
         return tally.report()
+
+    def _steps(self, effort: float) -> int:
+        """Optimizer steps of one iteration."""
+        config = self.config
+        if config.schedule == "paper":
+            return config.epochs * -(-config.timesteps // config.accumulate)
+        return max(1, round(effort * config.updates))
 
     def _accumulate(self, noisy: Any, rewards: torch.Tensor, pairs: int, tally: _Tally) -> None:
         """Add one forward pass's share of the gradient."""

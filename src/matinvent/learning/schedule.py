@@ -26,29 +26,27 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """Chunks of crystal indices (a crystal appears once per noise level), the passes of each step, how many steps."""
+    """Chunks of crystal indices (a crystal appears once per noise level) and the passes of each step."""
 
     chunks: list[list[int]]
     steps: Iterator[list[Pass]]
-    length: int
 
 
 def make_plan(
-    config: LearningConfig, sizes: Sequence[int], rng: torch.Generator, at_once: int = 16, effort: float = 1.0
+    config: LearningConfig, sizes: Sequence[int], rng: torch.Generator, updates: int, at_once: int = 16
 ) -> Plan:
     """Plan the optimizer steps of one iteration.
 
     Args:
-        config: says which schedule, and how much of it.
+        config: says which schedule.
         sizes: atoms of each crystal.
         rng: draws noise levels.
+        updates: optimizer steps of the stratified schedule.
         at_once: pairs per forward pass of the stratified schedule, where ``config`` leaves it open.
-        effort: share in (0, 1] of the optimizer steps of the stratified schedule, at least one.
     """
     if config.schedule == "paper":
         return _paper_plan(config, len(sizes))
-    updates = max(1, round(effort * config.updates))
-    return _stratified_plan(config.pairs, updates, sizes, rng, config.micro_batch or at_once)
+    return _stratified_plan(config.pairs, sizes, rng, updates, config.micro_batch or at_once)
 
 
 def _paper_plan(config: LearningConfig, n: int) -> Plan:
@@ -60,25 +58,25 @@ def _paper_plan(config: LearningConfig, n: int) -> Plan:
                 group = range(start, max(start - config.accumulate, 0), -1)
                 yield [Pass(0, torch.full((n,), i / config.timesteps)) for i in group]
 
-    return Plan([list(range(n))], steps(), config.epochs * -(-config.timesteps // config.accumulate))
+    return Plan([list(range(n))], steps())
 
 
-def _stratified_plan(pairs: int, updates: int, sizes: Sequence[int], rng: torch.Generator, at_once: int) -> Plan:
+def _stratified_plan(at_least: int, sizes: Sequence[int], rng: torch.Generator, updates: int, at_once: int) -> Plan:
     """Each crystal at several noise levels per step, one from each of equal strata of (0, 1].
 
-    The crystals share the ``pairs`` of a step, so that the gradient is as good where there are few of them. They are
+    The crystals share the pairs of a step, so that the gradient is as good where there are few of them. They are
     ordered by size so that padding is small, and cut into chunks of ``at_once`` pairs.
     """
-    levels = max(1, round(pairs / len(sizes)))
+    levels = max(1, round(at_least / len(sizes)))
     by_size = sorted(range(len(sizes)), key=lambda i: sizes[i])
-    rows = [i for i in by_size for _ in range(levels)]
-    cuts = range(0, len(rows), at_once)
-    chunks = [rows[cut : cut + at_once] for cut in cuts]
+    pairs = [i for i in by_size for _ in range(levels)]
+    cuts = range(0, len(pairs), at_once)
+    chunks = [pairs[cut : cut + at_once] for cut in cuts]
 
     def steps() -> Iterator[list[Pass]]:
         strata = torch.arange(levels).repeat(len(sizes))
         for _ in range(updates):
-            t = (strata + 1 - torch.rand(len(rows), generator=rng)) / levels
+            t = (strata + 1 - torch.rand(len(pairs), generator=rng)) / levels
             yield [Pass(k, t[cut : cut + at_once]) for k, cut in enumerate(cuts)]
 
-    return Plan(chunks, steps(), updates)
+    return Plan(chunks, steps())
