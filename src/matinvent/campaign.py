@@ -235,7 +235,6 @@ class Campaign:
             [rewards[i] for i in usable],
             self.draws.torch(self.iteration, "learn"),
             progress,
-            self.lessons.effort(len(scored), self.stage.config.evaluation.per_iteration),
         )
         if report is None:
             self._notes.append("nothing to learn from; the agent stays as it is")

@@ -171,11 +171,7 @@ class LearningConfig(Section):
     optimizer: Literal["persistent", "per_iteration"] = Field(
         "persistent", description="Keep Adam's moments between iterations, or start anew in each (paper)."
     )
-    updates: Count = Field(
-        20,
-        description="Optimizer steps of an iteration in which as many crystals are scored as should be; fewer crystals "
-        "take fewer, but a quarter (stratified schedule).",
-    )
+    updates: Count = Field(20, description="Optimizer steps per iteration (stratified schedule).")
     pairs: Count = Field(
         144,
         description="(crystal, noise level) pairs per optimizer step, shared evenly by the crystals, of which each has "

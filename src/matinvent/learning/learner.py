@@ -68,7 +68,6 @@ class Learner:
         rewards: Sequence[float],
         rng: torch.Generator,
         progress: Callable[[float], None] | None = None,
-        effort: float = 1.0,
     ) -> LearningReport | None:
         """Take the optimizer steps of one iteration; None when there is nothing to learn from.
 
@@ -77,7 +76,6 @@ class Learner:
             rewards: reward of each in [0, 1].
             rng: draws noise levels and noise; lives on the CPU.
             progress: called with the finished share.
-            effort: share in (0, 1] of the usual optimizer steps (stratified schedule).
 
         Raises:
             ValueError: a reward is outside [0, 1] or not finite.
@@ -89,9 +87,7 @@ class Learner:
         if self.config.optimizer == "per_iteration":
             self._optimizer = self._new_optimizer()
         device = self.agent.device
-        steps = self._steps(effort)
-        sizes = [self.agent.size(item) for item in items]
-        plan = make_plan(self.config, sizes, rng, steps, _PAIRS[device.type == "cuda"])
+        plan = make_plan(self.config, [self.agent.size(item) for item in items], rng, _PAIRS[device.type == "cuda"])
         batches = [self.agent.collate([items[i] for i in rows]) for rows in plan.chunks]
         values = [torch.tensor([rewards[i] for i in rows], device=device) for rows in plan.chunks]
         tally = _Tally()
@@ -103,15 +99,16 @@ class Learner:
                 self._accumulate(noisy, values[part.chunk], pairs, tally)
             self._step(tally)
             if progress is not None:
-                progress(tally.steps / steps)
+                progress(tally.steps / self.steps_per_iteration)
         return tally.report()
 
-    def _steps(self, effort: float) -> int:
-        """Optimizer steps of one iteration."""
+    @property
+    def steps_per_iteration(self) -> int:
+        """Optimizer steps that one call of :meth:`learn` takes."""
         config = self.config
         if config.schedule == "paper":
             return config.epochs * -(-config.timesteps // config.accumulate)
-        return max(1, round(effort * config.updates))
+        return config.updates
 
     def _accumulate(self, noisy: Any, rewards: torch.Tensor, pairs: int, tally: _Tally) -> None:
         """Add one forward pass's share of the gradient."""

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from matinvent.rewards.model import RewardModel
 
 
-#: Least share of the optimizer steps: what is replayed is worth some, too.
-_LEAST_EFFORT = 0.25
-
-
 class Lessons:
     """Chooses crystals and the rewards they are learned with, and keeps the good ones for later.
 
@@ -49,13 +45,6 @@ class Lessons:
         lessons += [(r.structure, self.credit_now(r, rewards, iteration)) for r in replayed]
         usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
         return [structure for structure, _ in usable], [credit for _, credit in usable]
-
-    def effort(self, scored: int, wanted: int) -> float:
-        """Share of the usual optimizer steps: as large as that of the wanted crystals that were scored.
-
-        Few new crystals learned with many steps are learned by heart, and the agent leaves the prior for nothing.
-        """
-        return min(1.0, max(_LEAST_EFFORT, scored / wanted))
 
     def credit_now(self, replayed: Replayed, rewards: RewardModel, iteration: int) -> float:
         """What a remembered crystal is worth in this iteration, after the diversity filter."""

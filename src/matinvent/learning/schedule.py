@@ -32,21 +32,18 @@ class Plan:
     steps: Iterator[list[Pass]]
 
 
-def make_plan(
-    config: LearningConfig, sizes: Sequence[int], rng: torch.Generator, updates: int, at_once: int = 16
-) -> Plan:
+def make_plan(config: LearningConfig, sizes: Sequence[int], rng: torch.Generator, at_once: int = 16) -> Plan:
     """Plan the optimizer steps of one iteration.
 
     Args:
-        config: says which schedule.
+        config: says which schedule, and how much of it.
         sizes: atoms of each crystal.
         rng: draws noise levels.
-        updates: optimizer steps of the stratified schedule.
         at_once: pairs per forward pass of the stratified schedule, where ``config`` leaves it open.
     """
     if config.schedule == "paper":
         return _paper_plan(config, len(sizes))
-    return _stratified_plan(config.pairs, sizes, rng, updates, config.micro_batch or at_once)
+    return _stratified_plan(config, sizes, rng, config.micro_batch or at_once)
 
 
 def _paper_plan(config: LearningConfig, n: int) -> Plan:
@@ -61,13 +58,13 @@ def _paper_plan(config: LearningConfig, n: int) -> Plan:
     return Plan([list(range(n))], steps())
 
 
-def _stratified_plan(at_least: int, sizes: Sequence[int], rng: torch.Generator, updates: int, at_once: int) -> Plan:
+def _stratified_plan(config: LearningConfig, sizes: Sequence[int], rng: torch.Generator, at_once: int) -> Plan:
     """Each crystal at several noise levels per step, one from each of equal strata of (0, 1].
 
-    The crystals share the pairs of a step, so that the gradient is as good where there are few of them. They are
+    The crystals share the ``pairs`` of a step, so that the gradient is as good where there are few of them. They are
     ordered by size so that padding is small, and cut into chunks of ``at_once`` pairs.
     """
-    levels = max(1, round(at_least / len(sizes)))
+    levels = max(1, round(config.pairs / len(sizes)))
     by_size = sorted(range(len(sizes)), key=lambda i: sizes[i])
     pairs = [i for i in by_size for _ in range(levels)]
     cuts = range(0, len(pairs), at_once)
@@ -75,7 +72,7 @@ def _stratified_plan(at_least: int, sizes: Sequence[int], rng: torch.Generator, 
 
     def steps() -> Iterator[list[Pass]]:
         strata = torch.arange(levels).repeat(len(sizes))
-        for _ in range(updates):
+        for _ in range(config.updates):
             t = (strata + 1 - torch.rand(len(pairs), generator=rng)) / levels
             yield [Pass(k, t[cut : cut + at_once]) for k, cut in enumerate(cuts)]
 
