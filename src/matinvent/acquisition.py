@@ -22,6 +22,7 @@ from matinvent.screening.symmetry import find_symmetry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
+    from sklearn.ensemble import RandomForestRegressor
 
     from matinvent.config import AcquisitionConfig
 
@@ -58,6 +59,7 @@ class Acquisition:
         self._config = config
         self._reward_of = reward_of
         self._lessons: list[_Lesson] = []
+        self._forest: RandomForestRegressor | None = None
 
     def remember(self, candidates: Iterable[Candidate], stage: int) -> None:
         """Learn from the evaluated ones among candidates of a stage (0-based)."""
@@ -85,7 +87,8 @@ class Acquisition:
         All are promising, and as they are, while too few have been evaluated. They are seen as they are: drawn, or
         after the screening relaxed. Those that cannot be described come last.
         """
-        bounds = self._bounds(candidates, rng)
+        self._forest = self._grown(rng)
+        bounds = self._bounds(candidates)
         enough = self._enough(wanted)
         ranked = np.argsort(-bounds, kind="stable")
         return (
@@ -102,28 +105,30 @@ class Acquisition:
     ) -> tuple[list[Candidate], list[Candidate]]:
         """Which survivors of the screening are evaluated, and which are not.
 
-        The most promising ``wanted``, without those of which the surrogate expects too little: an upper bound below
-        ``promise`` times the mean of the ``wanted`` best rewards so far. A quarter of ``wanted`` is evaluated whatever
-        it expects. Off: any.
+        The most promising ``wanted`` by the surrogate that put them in order, without those of which it expects too
+        little: an upper bound below ``promise`` times the mean of the ``wanted`` best rewards so far. A quarter of
+        ``wanted`` is evaluated whatever it expects. Off: any, drawn by ``rng``.
         """
         if not self._config.enabled:
             drawn = sorted(rng.choice(len(survivors), min(wanted, len(survivors)), replace=False))
         else:
-            bounds = self._bounds(survivors, rng)
+            bounds = self._bounds(survivors)
             enough = self._enough(wanted)
             ranked = np.argsort(-bounds, kind="stable")[:wanted]
             drawn = [i for rank, i in enumerate(ranked) if bounds[i] >= enough or rank < self.fewest(wanted)]
         return [survivors[i] for i in drawn], [c for i, c in enumerate(survivors) if i not in set(drawn)]
 
-    def _bounds(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> NDArray[np.float64]:
+    def _bounds(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """Upper confidence bounds of rewards, (N,): infinite before enough is known, -infinite without features."""
-        if not self._config.enabled or len(self._lessons) < self._config.min_evaluations:
+        if self._forest is None:
             return np.full(len(candidates), np.inf)
         features = [self._features(candidate.final) for candidate in candidates]
         described = [i for i, row in enumerate(features) if row is not None]
         bounds = np.full(len(candidates), -np.inf)
         if described:
-            bounds[described] = self._upper_bounds(np.stack([row for row in features if row is not None]), rng)
+            rows = np.stack([row for row in features if row is not None])
+            votes = np.stack([tree.predict(rows) for tree in self._forest.estimators_])
+            bounds[described] = votes.mean(axis=0) + self._config.exploration * votes.std(axis=0)
         return bounds
 
     def _enough(self, wanted: int) -> float:
@@ -133,19 +138,18 @@ class Acquisition:
         )
         return self._config.promise * float(np.mean(rewards[:wanted])) if rewards else 0.0
 
-    def _upper_bounds(self, features: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Mean of the trees plus ``exploration`` times their standard deviation, (N,)."""
-        from sklearn.ensemble import RandomForestRegressor
-
+    def _grown(self, rng: np.random.Generator) -> RandomForestRegressor | None:
+        """The surrogate of all that is known now; None while that is too little."""
+        if not self._config.enabled or len(self._lessons) < self._config.min_evaluations:
+            return None
         known = [(lesson.features, self._reward(lesson)) for lesson in self._lessons]
         usable = [(row, reward) for row, reward in known if reward is not None]
         if not usable:
-            return np.zeros(len(features))
+            return None
+        from sklearn.ensemble import RandomForestRegressor
+
         forest = RandomForestRegressor(_TREES, max_features=_SPLIT, random_state=int(rng.integers(2**31)))
-        forest.fit(np.stack([row for row, _ in usable]), [reward for _, reward in usable])
-        votes = np.stack([tree.predict(features) for tree in forest.estimators_])
-        bounds: NDArray[np.float64] = votes.mean(axis=0) + self._config.exploration * votes.std(axis=0)
-        return bounds
+        return forest.fit(np.stack([row for row, _ in usable]), [reward for _, reward in usable])
 
     def _features(self, crystal: Structure | None) -> NDArray[np.float64] | None:
         """What the surrogate sees of a crystal; None of what cannot be described."""

@@ -100,6 +100,7 @@ def test_what_promises_too_little_is_not_paid_for():
     acquisition.remember(evaluated(pairs(rng, 60)), 0)
     light = [Candidate(1, i, crystal("Li", name)) for i, name in enumerate(["Li", "Na", "Mg", "Al", "K", "Ti"])]
     heavy = [Candidate(1, 10 + i, crystal("Au", name)) for i, name in enumerate(["Pt", "Hf", "W"])]
+    acquisition.order([*light, *heavy], 8, rng)
     chosen, left = acquisition.choose([*light, *heavy], 8, rng)
     assert {c.index for c in heavy} <= {c.index for c in chosen}
     assert len(chosen) < 8
@@ -108,6 +109,7 @@ def test_what_promises_too_little_is_not_paid_for():
     assert len(acquisition.choose(light, 8, rng)[0]) == 2
     generous = make(exploration=0.0, promise=0.0)
     generous.remember(evaluated(pairs(rng, 60)), 0)
+    generous.order(light, 8, rng)
     assert len(generous.choose(light, 8, rng)[0]) == 6
 
 

@@ -125,9 +125,10 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One evaluator and what is wanted of it: requested name -> declared property."""
+    """One evaluator, where it comes from, and what is wanted of it: requested name -> declared property."""
 
     name: str
+    origin: str
     params: str
     evaluator: Evaluator
     wanted: dict[str, PropertyInfo]
@@ -156,7 +157,7 @@ class _Job:
 
     def key(self) -> str:
         evaluator = self.source.evaluator
-        return cache_key(resolve(self.source.name), evaluator.version, evaluator.params, self.structure)
+        return cache_key(self.source.origin, evaluator.version, evaluator.params, self.structure)
 
 
 def _sources(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[_Source]:
@@ -164,9 +165,10 @@ def _sources(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[_Source]
     sources: dict[tuple[str, str], _Source] = {}
     for name, params in requests:
         text = _as_json(name, params)
-        known = sources.get((resolve(name), text))
+        origin = resolve(name)
+        known = sources.get((origin, text))
         if known is None:
-            known = sources[resolve(name), text] = _Source(name, text, _evaluator(name, text), {})
+            known = sources[origin, text] = _Source(name, origin, text, _evaluator(name, text), {})
         info = declared(name, known.evaluator)
         _claim(name, info, known, sources.values())
         uncertainty = companion(info, known.evaluator)
