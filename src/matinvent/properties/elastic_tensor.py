@@ -69,7 +69,7 @@ class ElasticModuli:
         _info("poisson_ratio", "1", "Poisson's ratio, from the averaged bulk and shear moduli.", (-1.0, 0.5)),
         _info("bulk_modulus_vrh", "GPa", "Bulk modulus at 0 K, Voigt-Reuss-Hill average.", (0.0, 1000.0)),
     )
-    version = "1"
+    version = "2"
 
     def __init__(self, potential: str = "chgnet") -> None:
         require_package(potential)

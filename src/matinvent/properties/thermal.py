@@ -67,7 +67,7 @@ class HeatCapacity:
             needs=("potential",),
         ),
     )
-    version = "1"
+    version = "2"
 
     def __init__(
         self,
