@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from matinvent.screening.potential import Evaluation, Potential
 
-#: What remains of forces (eV/A) and virial (eV/atom). Derivatives are central differences, but twice as much is 1.5 % of
-#: osmium's shear modulus, and leaves rounding (the order of a batch) to decide on the fourth digit.
+#: What remains of forces (eV/A) and virial (eV/atom). Derivatives are central differences, but twice as much is 1.5 %
+#: of osmium's shear modulus, and leaves rounding (the order of a batch) to decide on the fourth digit.
 _FMAX = 0.01
 _MAX_STEPS = 500
 _BATCH_ATOMS = 160
