@@ -101,7 +101,8 @@ def _properties(tasks: dict[str, list[Analysed]]) -> Figure:
     for axis, (task, goal) in zip(axes, goals, strict=False):
         _mark_goal(axis, goal)
         _plot(axis, tasks[task], metric(f"{goal.property}_mean"))
-        axis.set(title=_words(task), xlabel=_SPENT, ylabel=f"mean {_with_unit(goal.property)}")
+        label = f"mean {_with_unit(goal.property)}".replace(" (", "\n(")  # a panel is low
+        axis.set(title=_words(task), xlabel=_SPENT, ylabel=label)
     _legend(figure, axes)
     return figure
 
