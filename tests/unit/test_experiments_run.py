@@ -20,6 +20,7 @@ import yaml
 from tests.integration.toy_world import TOY, fingerprint
 
 from matinvent.errors import CheckpointError, ConfigError, InputError, MatInventError
+from matinvent.execution import executors
 from matinvent.experiments import runner, worker
 from matinvent.experiments.catalogue import Request, plan
 from matinvent.experiments.conduct import conduct
@@ -168,6 +169,16 @@ def test_campaigns_of_other_settings_are_not_mixed(inline, toy, tmp_path):
     (folder / "finished" / "toy-prior-0.json.gz").unlink()
     with pytest.raises(ConfigError, match=r"toy-prior-0\.yaml: made with other settings"):
         run(replace(wanted, seeds=2), folder, resume=True)
+
+
+def test_a_machine_with_other_cores_goes_on(inline, toy, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    wanted = Request("prior", seeds=1, tasks=(toy,), settings=("iterations=2",), parallel=2)
+    report = run(wanted, folder)
+    report.unlink()
+    monkeypatch.setattr(executors, "available_cores", lambda: 16)
+    assert plan(wanted)[0].config.threads == 8
+    assert run(wanted, folder, resume=True).is_file()
 
 
 def test_a_damaged_record_is_named(inline, toy, tmp_path):

@@ -150,9 +150,10 @@ class ExperimentFolder:
 
     def _require(self, planned: Planned, found: CampaignConfig, file: Path) -> None:
         """Refuse to mix campaigns of different settings in one report."""
-        if found != planned.config:
+        before, now = _anywhere(found), _anywhere(planned.config)
+        if before != now:
             raise ConfigError(
-                f"{file}: made with other settings than {planned.name} has now ({_difference(found, planned.config)}); "
+                f"{file}: made with other settings than {planned.name} has now ({_difference(before, now)}); "
                 "choose another --output, or delete the file and the campaign's run directory to run it again"
             )
 
@@ -212,6 +213,12 @@ def command_line(request: Request, path: Path, *, resume: bool = True) -> str:
     if request.parallel > 1:
         words += ["--parallel", str(request.parallel)]
     return shlex.join([*words, "--output", str(path), *(["--resume"] if resume else [])])
+
+
+def _anywhere(config: CampaignConfig) -> CampaignConfig:
+    """The settings without the cores of a machine: an experiment may go on where there are more of them."""
+    screening = config.screening.model_copy(update={"workers": 0})
+    return config.model_copy(update={"threads": 0, "screening": screening})
 
 
 def _difference(before: CampaignConfig, now: CampaignConfig) -> str:

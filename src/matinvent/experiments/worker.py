@@ -22,6 +22,7 @@ from matinvent.cli.campaigns import conduct_campaign
 from matinvent.errors import CheckpointError
 from matinvent.experiments.folder import ExperimentFolder, Finished
 from matinvent.experiments.machine import surroundings
+from matinvent.experiments.records import read_record
 from matinvent.run_directory import RunDirectory
 
 #: Seconds between looks at whether the runner still lives.
@@ -56,8 +57,6 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
         from matinvent.experiments.judge import judge_agent
 
         found = judge_agent(directory, judged)
-    from matinvent.experiments.records import read_record
-
     experiment.finish(name, Finished(read_record(directory), found, surroundings()))
 
 

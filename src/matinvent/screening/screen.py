@@ -79,8 +79,8 @@ class Screener:
         a chunk at a time, and stops once ``wanted`` survivors are found (unless ``exhaustive``);
         whoever was not reached keeps the fate ``GENERATED``. The last chunk may yield more
         survivors than wanted. Uniqueness is within this call, or within all calls (``unique_within: campaign``). With
-        ``skip_twins`` a crystal is not relaxed if it equals, as it is drawn, a stable one found before (relaxed or as
-        drawn); of crystals alike in one chunk the first goes ahead, and the others wait for what becomes of it.
+        ``skip_twins`` a crystal is not relaxed if it equals, as it is drawn, a stable one found before; of crystals
+        alike in one chunk the first goes ahead, and the others wait for what becomes of it.
 
         Args:
             candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
