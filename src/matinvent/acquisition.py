@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.screening.symmetry import find_symmetry
+from matinvent.surrogate import features_of_cell, features_with_volume, grow_forest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 #: What properties that a stage (0-based) evaluated are worth now; None where they do not say.
 RewardOf = Callable[[Mapping[str, float], int], float | None]
 
-_TREES = 150
-#: Share of the features that a split may choose from.
-_SPLIT = 0.3
-_HEAVIEST = 94
 #: One in so many wanted evaluations is made whatever the surrogate expects.
 _AT_LEAST = 4
 
@@ -80,17 +76,26 @@ class Acquisition:
         return math.ceil(self._config.surplus * wanted) if self._config.enabled else wanted
 
     def order(
-        self, candidates: Sequence[Candidate], wanted: int, rng: np.random.Generator
+        self, candidates: Sequence[Candidate], chances: NDArray[np.float64], wanted: int, rng: np.random.Generator
     ) -> tuple[list[Candidate], list[Candidate]]:
         """The most promising candidates first; apart from them those of which too little is expected (see `choose`).
 
-        All are promising, and as they are, while too few have been evaluated. They are seen as they are: drawn, or
-        after the screening relaxed. Those that cannot be described come last.
+        What counts is the upper bound of the reward times the chance to come through the screening. All are promising,
+        and as they are, while too few have been evaluated. They are seen as they are: drawn, or after the screening
+        relaxed. Those that cannot be described come last.
+
+        Args:
+            candidates: proposals.
+            chances: chance of each to be valid and stable, (N,).
+            wanted: evaluations per iteration.
+            rng: draws the surrogate.
         """
         self._forest = self._grown(rng)
         bounds = self._bounds(candidates)
         enough = self._enough(wanted)
-        ranked = np.argsort(-bounds, kind="stable")
+        expected, known = bounds.copy(), np.isfinite(bounds)
+        expected[known] *= chances[known]
+        ranked = np.argsort(-expected, kind="stable")
         return (
             [candidates[i] for i in ranked if bounds[i] >= enough],
             [candidates[i] for i in ranked if bounds[i] < enough],
@@ -146,40 +151,12 @@ class Acquisition:
         usable = [(row, reward) for row, reward in known if reward is not None]
         if not usable:
             return None
-        from sklearn.ensemble import RandomForestRegressor
-
-        forest = RandomForestRegressor(_TREES, max_features=_SPLIT, random_state=int(rng.integers(2**31)))
-        return forest.fit(np.stack([row for row, _ in usable]), [reward for _, reward in usable])
+        return grow_forest([row for row, _ in usable], [reward for _, reward in usable], rng)
 
     def _features(self, crystal: Structure | None) -> NDArray[np.float64] | None:
         """What the surrogate sees of a crystal; None of what cannot be described."""
-        if crystal is None or not crystal.is_ordered or not len(crystal):
-            return None
-        return _of_cell(crystal) if self._config.features == "cell" else _of_composition(crystal)
+        return features_of_cell(crystal) if self._config.features == "cell" else features_with_volume(crystal)
 
     def _reward(self, lesson: _Lesson) -> float | None:
         """What a crystal is worth now: nothing where its evaluation failed."""
         return 0.0 if lesson.failed else self._reward_of(lesson.properties, lesson.stage)
-
-
-def _of_composition(crystal: Structure) -> NDArray[np.float64] | None:
-    """Statistics of the elements, number of atoms and volume per atom."""
-    from matinvent.predictors.composition import composition_features
-
-    numbers = np.array([getattr(site.specie, "Z", 0) for site in crystal])
-    if numbers.min() < 1 or numbers.max() > _HEAVIEST:
-        return None
-    return np.nan_to_num(np.array([*composition_features(numbers), len(crystal), crystal.volume / len(crystal)]))
-
-
-def _of_cell(crystal: Structure) -> NDArray[np.float64] | None:
-    """Space group; edges in order, angles, faces and volume of the conventional cell; volume per atom."""
-    from pymatgen.core import Lattice
-
-    symmetry = find_symmetry(crystal)
-    if symmetry is None:
-        return None
-    cell = Lattice(symmetry.conventional_cell)
-    a, b, c = sorted(cell.abc)
-    volume = crystal.volume / len(crystal)
-    return np.array([symmetry.number, a, b, c, *cell.angles, a * b, a * c, b * c, cell.volume, volume])

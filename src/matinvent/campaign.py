@@ -18,6 +18,7 @@ from matinvent.candidate import Candidate, Fate, funnel
 from matinvent.draws import Draws
 from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.executors import available_cores
+from matinvent.feasibility import Feasibility
 from matinvent.interrupt import Interrupted, catch_signals
 from matinvent.learning.learner import LearningReport
 from matinvent.learning.lessons import Lessons
@@ -55,7 +56,8 @@ class Campaign:
         self.screener = Screener(config.screening, self.stage.constraints)
         self.replay = ReplayBuffer(config.replay)
         self.diversity = DiversityFilter(config.diversity)
-        self.lessons = Lessons(config, self.replay, self.diversity)
+        self.feasibility = Feasibility(config.feasibility)
+        self.lessons = Lessons(config, self.replay, self.diversity, self.feasibility)
         self.acquisition = Acquisition(config.acquisition, self._worth_of)
         self.ledger = Ledger(directory.ledger_file)
         self.draws = Draws(config.seed)
@@ -178,10 +180,12 @@ class Campaign:
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
         wanted = self.stage.config.evaluation.per_iteration
-        worth, others = self.acquisition.order(candidates, wanted, self.draws.numpy(self.iteration, "acquire"))
-        survivors = self.screener.screen(worth, self.acquisition.survivors(wanted), progress)
-        missing = max(0, self.acquisition.fewest(wanted) - len(survivors))
-        survivors += self.screener.screen(others, missing, why_not="too little is expected of it")
+        self.feasibility.update(self.draws.numpy(self.iteration, "feasibility"))
+        chances = self.feasibility.chances([candidate.structure for candidate in candidates])
+        worth, others = self.acquisition.order(candidates, chances, wanted, self.draws.numpy(self.iteration, "acquire"))
+        survivors = self.screener.screen(
+            worth, self.acquisition.survivors(wanted), progress, reserve=others, fewest=self.acquisition.fewest(wanted)
+        )
         if not survivors:
             self._notes.append("no crystal survived the screening")
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))
@@ -262,6 +266,7 @@ class Campaign:
             self.diversity.meet(composition)
         self.replay.prune(self.diversity)
         self.acquisition.remember(candidates, self.stage.number)
+        self.feasibility.remember(candidates)
         self.ledger.record(candidates)
         metrics = iteration_metrics(
             self.config, candidates, learned, self.evaluations, len(self.replay), self.stage.number
@@ -343,6 +348,7 @@ class Campaign:
         self.ledger.rollback(self.iteration if self._begun else BEFORE_THE_FIRST)
         for candidate in self.ledger.candidates():
             self.acquisition.remember([candidate], self.curriculum.stage_of(candidate.iteration))
+            self.feasibility.remember([candidate])
         self.best = next(iter(self._ranked(1)), None)
 
     def _recall(self, weights: dict[str, Any], memory: dict[str, Any]) -> None:

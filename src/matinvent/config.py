@@ -108,6 +108,17 @@ class AcquisitionConfig(Section):
     )
 
 
+class FeasibilityConfig(Section):
+    """The chance that a proposal of some kind turns out valid and stable, learned from all that was screened."""
+
+    enabled: bool = Field(
+        True,
+        description="What a proposal earns and how early it is screened counts in proportion to its chance, so that "
+        "the agent stays where crystals are stable; off: only survivors of the screening count, as in the paper.",
+    )
+    min_screened: Count = Field(24, description="Screened crystals before a chance is estimated.")
+
+
 class EvaluationConfig(Section):
     """How many survivors are evaluated, and how the evaluations run."""
 
@@ -264,6 +275,7 @@ class CampaignConfig(Section):
     aggregation: Aggregation = "weighted_mean"
     preferences: PreferencesConfig = PreferencesConfig()
     acquisition: AcquisitionConfig = AcquisitionConfig()
+    feasibility: FeasibilityConfig = FeasibilityConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     replay: ReplayConfig = ReplayConfig()
     diversity: DiversityConfig = DiversityConfig()

@@ -72,6 +72,10 @@ class ObjectiveConfig(Section):
         "is 1, else 0.",
     )
     steepness: Positive = Field(10.0, description="Of the sigmoid: its slope in the middle is a quarter of this.")
+    exponent: Positive = Field(
+        1.0,
+        description="The linear ramp is raised to it: above 1 half-way is worth less than half, below 1 more.",
+    )
     role: Literal["objective", "penalty"] = Field(
         "objective", description="A penalty is not aggregated with the objectives: its score multiplies the reward."
     )

@@ -37,7 +37,7 @@ def make(**settings) -> Acquisition:
 
 
 def order(acquisition: Acquisition, candidates: list[Candidate], rng: np.random.Generator) -> list[Candidate]:
-    promising, others = acquisition.order(candidates, 8, rng)
+    promising, others = acquisition.order(candidates, np.ones(len(candidates)), 8, rng)
     return [*promising, *others]
 
 
@@ -100,7 +100,7 @@ def test_what_promises_too_little_is_not_paid_for():
     acquisition.remember(evaluated(pairs(rng, 60)), 0)
     light = [Candidate(1, i, crystal("Li", name)) for i, name in enumerate(["Li", "Na", "Mg", "Al", "K", "Ti"])]
     heavy = [Candidate(1, 10 + i, crystal("Au", name)) for i, name in enumerate(["Pt", "Hf", "W"])]
-    acquisition.order([*light, *heavy], 8, rng)
+    acquisition.order([*light, *heavy], np.ones(9), 8, rng)
     chosen, left = acquisition.choose([*light, *heavy], 8, rng)
     assert {c.index for c in heavy} <= {c.index for c in chosen}
     assert len(chosen) < 8
@@ -109,7 +109,7 @@ def test_what_promises_too_little_is_not_paid_for():
     assert len(acquisition.choose(light, 8, rng)[0]) == 2
     generous = make(exploration=0.0, promise=0.0)
     generous.remember(evaluated(pairs(rng, 60)), 0)
-    generous.order(light, 8, rng)
+    generous.order(light, np.ones(6), 8, rng)
     assert len(generous.choose(light, 8, rng)[0]) == 6
 
 
@@ -118,12 +118,22 @@ def test_what_promises_too_little_is_screened_last():
     acquisition = make(exploration=0.0)
     light = [Candidate(1, i, crystal("Li", name)) for i, name in enumerate(["Li", "Na", "Mg", "Al", "K", "Ti"])]
     heavy = [Candidate(1, 10 + i, crystal("Au", name)) for i, name in enumerate(["Pt", "Hf", "W"])]
-    assert acquisition.order([*light, *heavy], 8, rng) == ([*light, *heavy], [])  # nothing is known yet
+    assert acquisition.order([*light, *heavy], np.ones(9), 8, rng) == ([*light, *heavy], [])  # nothing is known yet
     acquisition.remember(evaluated(pairs(rng, 60)), 0)
-    promising, others = acquisition.order([*light, *heavy], 8, rng)
+    promising, others = acquisition.order([*light, *heavy], np.ones(9), 8, rng)
     assert {c.index for c in heavy} <= {c.index for c in promising}
     assert {c.index for c in others} >= {0, 1}
     assert (acquisition.fewest(8), acquisition.fewest(9)) == (2, 3)
+
+
+def test_what_is_hardly_stable_is_screened_later():
+    rng = np.random.default_rng(0)
+    acquisition = make(exploration=0.0, promise=0.0)
+    heavy = [Candidate(1, i, crystal("Au", "Pt")) for i in range(4)]
+    chances = np.array([0.1, 0.9, 0.0, 0.5])
+    assert acquisition.order(heavy, chances, 8, rng)[0] == heavy  # nothing is known yet
+    acquisition.remember(evaluated(pairs(rng, 60)), 0)
+    assert [c.index for c in acquisition.order(heavy, chances, 8, rng)[0]] == [1, 3, 0, 2]
 
 
 def test_switched_off_it_draws_at_random():

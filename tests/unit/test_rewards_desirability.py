@@ -122,6 +122,16 @@ def test_a_sigmoid_is_half_in_the_middle_and_keeps_its_slope(kind):
     assert 0 < desirability(0.0 if kind == "maximize" else 4.0, smooth) < 0.05
 
 
+@given(VALUES, VALUES, st.floats(0.1, 10))
+def test_an_exponent_keeps_order_and_ends(one, two, exponent):
+    plain = ObjectiveConfig(property="x", kind="maximize", lo=0, hi=10)
+    raised = plain.model_copy(update={"exponent": exponent})
+    low, high = sorted((one, two))
+    assert 0 <= desirability(low, raised) <= desirability(high, raised) <= 1
+    assert desirability(one, raised) == pytest.approx(desirability(one, plain) ** exponent)
+    assert [desirability(end, raised) for end in (0, 10)] == [0, 1]
+
+
 @given(st.floats(-20, 20), st.sampled_from(["maximize", "minimize", "target", "range"]))
 def test_a_step_is_where_the_ramp_is_perfect(value, kind):
     perfect = desirability(value, wanted(kind)) == 1

@@ -95,10 +95,29 @@ def test_stops_once_there_are_enough(wanted: int, exhaustive: bool) -> None:
         assert len(relaxer.relaxed) <= max(16, 2 * wanted)
 
 
-def test_the_reason_of_those_that_were_not_reached_can_be_told() -> None:
-    candidates = batch(*different_salts(2))
-    assert screener().screen(candidates, 0, why_not="nobody wants them") == []
-    assert {candidate.reason for candidate in candidates} == {"not screened: nobody wants them"}
+def test_the_reserve_is_called_in_when_too_few_survive() -> None:
+    unstable, *salts = batch(rocksalt("Rb", "Cl"), *different_salts(20))
+    relaxer = StillRelaxer({**SALTS, "RbCl": 0.0})
+    survivors = screener(relaxer).screen([unstable], 12, reserve=salts, fewest=3)
+    assert len(survivors) >= 3
+    assert set(map(id, survivors)) <= set(map(id, salts))
+
+
+def test_the_reserve_stays_where_enough_survive() -> None:
+    first, *salts = batch(*different_salts(20))
+    assert screener().screen([first], 12, reserve=salts, fewest=1) == [first]
+    assert {candidate.fate for candidate in salts} == {Fate.GENERATED}
+    assert {candidate.reason for candidate in salts} == {"not screened: too little is expected of it"}
+
+
+def test_the_reserve_is_validated_and_unique_with_the_rest() -> None:
+    salts = different_salts(9)[::8]
+    broken = Structure(Lattice.cubic(30), ["Na"], [[0, 0, 0]])
+    first, twin, other, broken = batch(salts[0], salts[0], salts[1], broken)
+    judge = screener(unique_within="batch")
+    assert judge.screen([first], 12, reserve=[twin, other, broken], fewest=2) == [first, other]
+    assert twin.fate is Fate.DUPLICATE
+    assert broken.fate is Fate.INVALID
 
 
 def test_validity_is_checked_for_all_even_when_screening_stops() -> None:

@@ -43,6 +43,7 @@ PRIOR = Arm(
         "replay.size=0",
         "replay.sample=0",
         "acquisition.enabled=false",
+        "feasibility.enabled=false",
     ),
 )
 LEARNED = Arm("learned", "MatInvent")
@@ -52,6 +53,7 @@ _NO_FILTER = Arm("no-filter", "without diversity filter", ("diversity.enabled=fa
 _BY_SYSTEM = Arm("by-system", "filter by chemical system", ("diversity.by=chemical_system",))
 _NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
 _FIXED_TYPES = Arm("fixed-types", "structure types not learned", ("generator.tilt.enabled=false",))
+_NO_CHANCE = Arm("no-feasibility", "chance of stability not counted", ("feasibility.enabled=false",))
 _NO_SURROGATE = Arm("no-surrogate", "without surrogate", ("acquisition.enabled=false",))
 _SURROGATE = Arm("surrogate", "prior and surrogate", (*PRIOR.settings, "acquisition.enabled=true"))
 _TWO = (LEARNED, PRIOR)
@@ -116,8 +118,19 @@ _CATALOGUE = (
     Experiment(
         "ablations",
         "Fig. 1b-d",
-        "What do screening, replay, diversity filter, divergence, structure types and surrogate each add?",
-        (LEARNED, _UNSCREENED, _NO_REPLAY, _NO_FILTER, _NO_DIVERGENCE, _FIXED_TYPES, _NO_SURROGATE, _SURROGATE, PRIOR),
+        "What do screening, replay, filter, divergence, structure types, surrogate and feasibility each add?",
+        (
+            LEARNED,
+            _UNSCREENED,
+            _NO_REPLAY,
+            _NO_FILTER,
+            _NO_DIVERGENCE,
+            _FIXED_TYPES,
+            _NO_SURROGATE,
+            _NO_CHANCE,
+            _SURROGATE,
+            PRIOR,
+        ),
         expected="screening raises the SUN share and the diversity, replay speeds learning up, the filter raises the "
         "diversity at no cost in reward, and without divergence training can fail",
         compared=("sun_judged", "reward_mean", "reward_last", "compositions_per_100", "validity_last"),
@@ -192,7 +205,8 @@ _PAPER_ITERATIONS = {"magnet": 120, "high_k": 240}
 _PAPER_SAMPLES = {"dielectric": (128, 32), "high_k": (128, 32)}
 _PAPER = (
     "learning.schedule=paper", "learning.divergence=paper", "learning.optimizer=per_iteration", "learning.epsilon=1e-8",
-    "generator.tilt.enabled=false", "acquisition.enabled=false", "screening.unique_within=batch",
+    "generator.tilt.enabled=false", "acquisition.enabled=false", "feasibility.enabled=false",
+    "screening.unique_within=batch",
 )  # fmt: skip
 SCALES = ("quick", "paper")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from matinvent.candidate import Candidate
     from matinvent.config import CampaignConfig
+    from matinvent.feasibility import Feasibility
     from matinvent.memory.diversity import DiversityFilter
     from matinvent.memory.replay import ReplayBuffer, Replayed
     from matinvent.rewards.model import RewardModel
@@ -26,25 +27,35 @@ class Lessons:
         config: of the campaign.
         replay: the best crystals so far.
         diversity: what is left of the reward of a composition that is met often.
+        feasibility: chance of a kind of crystal to be stable.
     """
 
-    def __init__(self, config: CampaignConfig, replay: ReplayBuffer, diversity: DiversityFilter) -> None:
+    def __init__(
+        self, config: CampaignConfig, replay: ReplayBuffer, diversity: DiversityFilter, feasibility: Feasibility
+    ) -> None:
         self._learning = config.learning
         self._replayed = config.replay.sample
         self._replay = replay
         self._diversity = diversity
+        self._feasibility = feasibility
 
     def choose(
         self, scored: Sequence[Candidate], rewards: RewardModel, iteration: int, rng: np.random.Generator
     ) -> tuple[list[Structure], list[float]]:
-        """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones."""
-        ranked = sorted(scored, key=lambda c: -(c.credit or 0.0))
+        """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones.
+
+        Crystals of a kind that is stable less often are learned with less reward, in proportion to the best kind.
+        """
+        chances = self._feasibility.chances([c.final for c in scored])
+        ranked = [scored[i] for i in sorted(range(len(scored)), key=lambda i: -(scored[i].credit or 0.0) * chances[i])]
         top = ranked[: math.ceil(self._learning.top_fraction * len(ranked))]
         replayed = self._replay.sample(self._replayed, rng, self._diversity)
         lessons = [(self.form(c), c.credit) for c in top]
         lessons += [(r.structure, self.credit_now(r, rewards, iteration)) for r in replayed]
         usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
-        return [structure for structure, _ in usable], [credit for _, credit in usable]
+        structures = [structure for structure, _ in usable]
+        shares = self._feasibility.shares(structures)
+        return structures, [credit * share for (_, credit), share in zip(usable, shares, strict=True)]
 
     def credit_now(self, replayed: Replayed, rewards: RewardModel, iteration: int) -> float:
         """What a remembered crystal is worth in this iteration, after the diversity filter."""

@@ -1,7 +1,8 @@
 """Desirability: one property value -> how much of it is wanted, in [0, 1].
 
 Source: METHOD of MatInvent (arXiv 2511.03112); one-sided and two-sided desirability functions go back to Derringer
-and Suich, J. Qual. Technol. 12, 214 (1980), here with linear ramps, sigmoids or steps.
+and Suich, J. Qual. Technol. 12, 214 (1980), here with ramps raised to a power (their r
+and s), sigmoids or steps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ def desirability(value: float, objective: ObjectiveConfig, uncertainty: float = 
     """Score of one property value.
 
     With the ramp r(x) = clip((x - lo) / (hi - lo)): maximize r(x); minimize 1 - r(x); target and range 1 - r(d), d
-    being the distance from the target or the range. ``shape`` replaces the ramp by a sigmoid or a step.
+    being the distance from the target or the range; all to the power ``exponent``. ``shape`` replaces the ramp by a
+    sigmoid or a step.
 
     Args:
         value: the property, in its unit.
@@ -58,4 +60,4 @@ def _shaped(position: float, objective: ObjectiveConfig) -> float:
         return 0.5 * (1 + math.tanh(0.5 * objective.steepness * (position - 0.5)))
     if objective.shape == "step":
         return float(position >= 1)
-    return min(1.0, max(0.0, position))
+    return float(min(1.0, max(0.0, position)) ** objective.exponent)

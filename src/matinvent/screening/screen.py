@@ -71,7 +71,8 @@ class Screener:
         wanted: int,
         progress: Progress | None = None,
         *,
-        why_not: str = "enough survivors",
+        reserve: Sequence[Candidate] = (),
+        fewest: int = 0,
     ) -> list[Candidate]:
         """Give candidates their fates and return the survivors, in the given order.
 
@@ -86,19 +87,25 @@ class Screener:
             candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
             wanted: survivors needed.
             progress: called with the finished share in (0, 1].
-            why_not: the reason told of those that were not reached.
+            reserve: crystals of which less is expected, screened next, while there are fewer survivors than
+            fewest: survivors for which the reserve is called in.
         """
-        waiting = [candidate for candidate in candidates if self._is_valid(candidate) and self._is_wanted(candidate)]
+        waiting, behind = self._admitted(candidates), self._admitted(reserve)
         if not self._config.enabled:
-            survivors = [_survive(candidate) for candidate in waiting]
+            survivors = [_survive(candidate) for candidate in (*waiting, *behind)]
         else:
-            survivors = self._search(waiting, wanted, progress)
-            for candidate in waiting:
-                if candidate.fate is Fate.GENERATED:
-                    candidate.reason = f"not screened: {why_not}"
+            seen = Catalogue(self.matcher) if self._config.unique_within == "batch" else self._seen
+            survivors = self._search(waiting, wanted, seen, progress)
+            survivors += self._search(behind, fewest - len(survivors), seen, None)
+            _tell_why_not(waiting, "enough survivors")
+            _tell_why_not(behind, "too little is expected of it")
         if progress is not None:
             progress(1.0)
         return survivors
+
+    def _admitted(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that are valid and that the constraints admit."""
+        return [candidate for candidate in candidates if self._is_valid(candidate) and self._is_wanted(candidate)]
 
     def forget(self, candidates: Iterable[Candidate]) -> None:
         """Forget crystals that were not evaluated in the end, so that they can be when they are proposed again."""
@@ -117,9 +124,10 @@ class Screener:
         if self._relaxer is not None:
             self._relaxer.close()
 
-    def _search(self, waiting: list[Candidate], wanted: int, progress: Progress | None) -> list[Candidate]:
+    def _search(
+        self, waiting: list[Candidate], wanted: int, seen: Catalogue, progress: Progress | None
+    ) -> list[Candidate]:
         """Screen chunk after chunk until there are enough survivors."""
-        seen = Catalogue(self.matcher) if self._config.unique_within == "batch" else self._seen
         survivors: list[Candidate] = []
         queue = deque(waiting)
         while queue and (self._config.exhaustive or len(survivors) < wanted):
@@ -256,6 +264,13 @@ def _survive(candidate: Candidate) -> Candidate:
     candidate.fate = Fate.SURVIVED
     candidate.reason = ""
     return candidate
+
+
+def _tell_why_not(candidates: Iterable[Candidate], reason: str) -> None:
+    """The reason of those whose turn did not come."""
+    for candidate in candidates:
+        if candidate.fate is Fate.GENERATED:
+            candidate.reason = f"not screened: {reason}"
 
 
 def _reject_twin(candidate: Candidate, twin: str) -> None:
