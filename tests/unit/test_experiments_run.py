@@ -23,7 +23,7 @@ from matinvent.errors import CheckpointError, ConfigError, InputError, MatInvent
 from matinvent.execution import executors
 from matinvent.experiments import runner, worker
 from matinvent.experiments.catalogue import Request, plan
-from matinvent.experiments.conduct import conduct
+from matinvent.experiments.conduct import conduct, report_so_far
 from matinvent.interrupt import Interrupted
 from matinvent.run_directory import RunDirectory
 
@@ -155,6 +155,34 @@ def test_records_alone_are_enough_to_report_and_to_go_on(inline, toy, tmp_path):
     run(replace(first, tasks=(toy, str(other))), folder, resume=True, listener=listener)
     assert listener.begun == ["other-prior-0"]
     assert len(rows(folder / "table.csv")) == 2
+
+
+def test_what_is_finished_can_be_reported_while_the_rest_runs(inline, toy, tmp_path):
+    folder, wanted = tmp_path / "out", request(toy, "replay")
+    more = replace(wanted, seeds=2)
+    run(wanted, folder)
+    before = (folder / "report.md").read_bytes(), (folder / "experiment.json").read_bytes()
+    (folder / "finished" / "toy-prior-1.json.gz").write_bytes(b"of another machine, not looked at")
+    running = runner.ExperimentFolder.open(folder, wanted)
+    report = report_so_far(more, plan(more), folder)
+    running.unlock()
+    assert report == folder / "so-far" / "report.md"
+    assert "so far; not finished: toy (seed 1)" in report.read_text(encoding="utf-8")
+    assert {row["seed"] for row in rows(report.parent / "table.csv")} == {"0"}
+    assert ((folder / "report.md").read_bytes(), (folder / "experiment.json").read_bytes()) == before
+    assert report_so_far(wanted, plan(wanted), folder) == report  # replaces the one before
+    assert "not finished:" not in report.read_text(encoding="utf-8")
+
+
+def test_a_report_of_nothing_is_refused(inline, toy, tmp_path):
+    folder, wanted = tmp_path / "out", request(toy, "replay")
+    with pytest.raises(InputError, match="no experiment to report"):
+        report_so_far(wanted, plan(wanted), folder)
+    run(wanted, folder)
+    (folder / "finished" / "toy-prior-0.json.gz").unlink()
+    with pytest.raises(InputError, match="all campaigns are finished yet"):
+        report_so_far(wanted, plan(wanted), folder)
+    assert not (folder / "so-far").exists()
 
 
 def test_campaigns_of_other_settings_are_not_mixed(inline, toy, tmp_path):

@@ -38,6 +38,9 @@ def experiment(
         Path | None, typer.Option("--output", "-o", help="Folder; default: runs/experiment-NAME-N.", show_default=False)
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in --output; seeds and tasks may be added.")] = False,
+    so_far: Annotated[
+        bool, typer.Option("--so-far", help="Report what is finished in --output (in so-far/), also while it runs.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the campaigns and their cost, and stop.")] = False,
 ) -> None:
     """Run an experiment of the paper: campaigns over seeds, then a report with tables and figures.
@@ -46,6 +49,7 @@ def experiment(
     $ matinvent experiment
     $ matinvent experiment replay --seeds 3 -o runs/replay
     $ matinvent experiment replay --seeds 5 -o runs/replay --resume
+    $ matinvent experiment replay --seeds 5 -o runs/replay --so-far
     $ matinvent experiment single --tasks density,mine.yaml
     """
     from matinvent.experiments.catalogue import Request, plan
@@ -54,12 +58,18 @@ def experiment(
     if name == "list":
         _list(scale, seeds)
         return
-    if resume and output is None:
-        raise ConfigError("--resume needs --output: the folder to continue in")
+    if output is None and (resume or so_far):
+        raise ConfigError(f"{'--resume' if resume else '--so-far'} needs --output: the folder of the experiment")
     request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel)
     planned = plan(request)
     if dry_run:
         _show_plan(planned, request)
+        return
+    if so_far and output is not None:
+        from matinvent.experiments.conduct import report_so_far
+
+        report = report_so_far(request, planned, output)
+        console().print(f"Report: {report}", soft_wrap=True, highlight=False, markup=False)
         return
     _conduct(request, planned, output or next_directory(Path("runs"), f"experiment-{name}"), resume=resume)
 

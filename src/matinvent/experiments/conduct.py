@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matinvent.errors import InputError
 from matinvent.experiments.analysis import analyse
 from matinvent.experiments.catalogue import Planned, Request, find_experiment
 from matinvent.experiments.figures import draw_all
 from matinvent.experiments.folder import ExperimentFolder, command_line
 from matinvent.experiments.report import REPORT, SUMMARY, TABLE, write_report, write_tables
 from matinvent.experiments.runner import Listener, run_campaigns
+
+#: Folder of a report of what is finished.
+SO_FAR = "so-far"
 
 
 def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Listener, *, resume: bool) -> Path:
@@ -38,34 +42,78 @@ def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Lis
     else:
         folder = ExperimentFolder.create(path, request)
     try:
+        for planned in plan:
+            folder.prepare(planned)
         reported = (path / REPORT).is_file() and all(folder.is_finished(planned.name) for planned in plan)
         if not reported:
             run_campaigns(folder, plan, request.parallel, listener)
             keep_earlier_report(path)
-            make_report(folder, request, plan)
+            make_report(folder, request, plan, path)
     finally:
         folder.unlock()
     return path / REPORT
 
 
-def make_report(folder: ExperimentFolder, request: Request, plan: Sequence[Planned]) -> Path:
-    """Read the records of all campaigns, which are finished, and write tables and figures.
+def report_so_far(request: Request, plan: Sequence[Planned], path: Path) -> Path:
+    """Report what is finished of an experiment, whether or not it is running; nothing is run.
+
+    A task and seed is in it once all its arms are finished. It goes to ``so-far/`` and replaces the one that is there.
+
+    Args:
+        request: what was asked for.
+        plan: its campaigns.
+        path: the experiment's folder.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: there is no experiment, or nothing of it is finished.
+        ConfigError: it is another experiment, or its campaigns had other settings.
+        CheckpointError: a record cannot be read.
+    """
+    folder = ExperimentFolder.open(path, request, to_read=True)
+    missing = [planned for planned in plan if not folder.is_finished(planned.name)]
+    incomplete = {(planned.task, planned.seed) for planned in missing}
+    complete = [planned for planned in plan if (planned.task, planned.seed) not in incomplete]
+    if not complete:
+        raise InputError(f"{path}: of no task and seed all campaigns are finished yet; wait, or continue with --resume")
+    for planned in complete:
+        folder.prepare(planned)
+    target = path / SO_FAR
+    target.mkdir(exist_ok=True)
+    left = ", ".join(f"{task} (seed {seed})" for task, seed in sorted(incomplete))
+    return make_report(folder, request, complete, target, f"so far; not finished: {left}" if left else "")
+
+
+def make_report(
+    folder: ExperimentFolder, request: Request, plan: Sequence[Planned], target: Path, remark: str = ""
+) -> Path:
+    """Read the records of campaigns, which are finished, and write tables and figures.
+
+    Args:
+        folder: of the experiment.
+        request: what was asked for.
+        plan: the campaigns to report.
+        target: the folder of the report.
+        remark: one more line of its heading.
 
     Raises:
         CheckpointError: a record cannot be read.
     """
     finished = [folder.finished(planned.name) for planned in plan]
     campaigns = [analyse(p, done.record, done.judged) for p, done in zip(plan, finished, strict=True)]
-    figures = draw_all(campaigns, folder.path)
-    write_tables(campaigns, folder.path)
+    figures = draw_all(campaigns, target)
+    write_tables(campaigns, target)
     seeds = ", ".join(map(str, range(request.seeds)))
     spent = sum(campaign.record.seconds for campaign in campaigns) / 3600
     heading = [
         f"command: `{command_line(request, Path(folder.path.name), resume=False)}`",
         f"seeds: {seeds}; scale: {request.scale}; {len(campaigns)} campaigns, {spent:.1f} hours",
+        *([remark] if remark else []),
         *(f"machine: {machine}" for machine in sorted({done.surroundings for done in finished})),
     ]
-    return write_report(find_experiment(request.experiment), campaigns, heading, figures, folder.path)
+    return write_report(find_experiment(request.experiment), campaigns, heading, figures, target)
 
 
 def keep_earlier_report(path: Path) -> None:

@@ -6,6 +6,7 @@ runs/NAME/               its run directory, as of `matinvent run`
 logs/NAME.log            what it printed
 finished/NAME.json.gz    there once nothing of it is left to do: its record, what was measured of its final agent, where
 report.md, table.csv, summary.csv, *.svg
+so-far/                  the same of what was finished when it was asked for
 
 Reports need finished/ only. With experiment.json it is all that must be kept to go on later or elsewhere: copied
 together from several machines, the campaigns of all of them count.
@@ -90,8 +91,13 @@ class ExperimentFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path, request: Request) -> ExperimentFolder:
+    def open(cls, path: Path, request: Request, *, to_read: bool = False) -> ExperimentFolder:
         """Go on with an experiment; seeds and tasks may have been added.
+
+        Args:
+            path: the folder.
+            request: what is to be done.
+            to_read: look only, also while another process works on it.
 
         Raises:
             InputError: no experiment is there, or another process works on it.
@@ -99,13 +105,15 @@ class ExperimentFolder:
         """
         folder = cls(path)
         if not (path / _REQUEST).is_file():
-            raise InputError(f"{path}: no experiment to resume in it; leave --resume out to start one")
-        folder.lock()
+            verb, option = ("report", "--so-far") if to_read else ("resume", "--resume")
+            raise InputError(f"{path}: no experiment to {verb} in it; leave {option} out to start one")
+        if not to_read:
+            folder.lock()
         earlier = folder._request()
         if not request.extends(earlier):
             folder.unlock()
             raise ConfigError(f"{path}: holds another experiment; continue that with: {command_line(earlier, path)}")
-        if request != earlier:
+        if request != earlier and not to_read:
             folder._write_request(request)
         return folder
 

@@ -43,8 +43,6 @@ def run_campaigns(folder: ExperimentFolder, plan: Sequence[Planned], parallel: i
         Interrupted: SIGINT or SIGTERM came; what was running is stopped and can be resumed.
         MatInventError: campaigns failed; the message names the first fault and the logs.
     """
-    for planned in plan:
-        folder.prepare(planned)
     waiting = [planned for planned in plan if not folder.is_finished(planned.name)]
     running: list[_Process] = []
     failed: list[tuple[Planned, str]] = []
