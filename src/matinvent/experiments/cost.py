@@ -1,7 +1,8 @@
 """What an experiment will cost, said before it starts.
 
-Measured on two cores of an AMD EPYC with the shipped prior and CHGNet (docs/results); another machine, potential or
-property engine of one's own is not known here, so the sum is an estimate to within a factor of two.
+Between what two machines needed with the shipped prior and CHGNet, both two cores of an AMD EPYC, one with AVX-512 (1.6
+times as fast as said here) and one without (1.6 times as slow); another machine, potential or property engine of one's
+own is not known here, so the sum is an estimate to within a factor of two.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from matinvent.experiments.catalogue import Planned
 if TYPE_CHECKING:
     from matinvent.config import CampaignConfig
 
-#: Cores of the machine that the numbers below were measured on.
+#: Cores of the machines that the numbers below were measured on.
 _MEASURED_CORES = 2
 #: Seconds with both cores: per sampled crystal and denoising step, per relaxed crystal, per (crystal, noise level).
-_SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0022, 0.15, 0.0024, 0.005
+_SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0035, 0.25, 0.004, 0.008
 #: Starting and ending a campaign (s).
 _START = 10.0
 #: Denoising steps of the shipped prior, and crystals relaxed for each that is evaluated.
