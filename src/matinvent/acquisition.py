@@ -3,8 +3,8 @@
 The agent proposes more crystals than are evaluated. Instead of taking them as they come, a surrogate that has seen all
 evaluations so far (a random forest, Breiman, Mach. Learn. 45, 5 (2001), on the composition or the cell) predicts a
 reward with its uncertainty, and the screening begins with the largest upper confidence bound (Srinivas et al., ICML
-2010). It costs tenths of a second, takes no part in the reward, and is not in the paper, where evaluated crystals are
-drawn at random.
+2010) times the chance to be stable (see :mod:`~matinvent.feasibility`). It takes about a second, no part in the
+reward, and is not in the paper, where evaluated crystals are drawn at random.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.surrogate import features_of_cell, features_with_volume, grow_forest
+from matinvent.surrogate import Growth, features_of_cell, features_with_volume, grow_forest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: What properties that a stage (0-based) evaluated are worth now; None where they do not say.
 RewardOf = Callable[[Mapping[str, float], int], float | None]
 
+_GROWTH = Growth(trees=150, split=0.3)
 #: One in so many wanted evaluations is made whatever the surrogate expects.
 _AT_LEAST = 4
 
@@ -80,9 +81,9 @@ class Acquisition:
     ) -> tuple[list[Candidate], list[Candidate]]:
         """The most promising candidates first; apart from them those of which too little is expected (see `choose`).
 
-        What counts is the upper bound of the reward times the chance to come through the screening. All are promising,
-        and as they are, while too few have been evaluated. They are seen as they are: drawn, or after the screening
-        relaxed. Those that cannot be described come last.
+        Which are promising is a matter of the upper bound of the reward alone; in both parts the order is that of the
+        bound times the chance to be stable. All are promising, and as they are, while too few have been evaluated. They
+        are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come last.
 
         Args:
             candidates: proposals.
@@ -95,7 +96,7 @@ class Acquisition:
         enough = self._enough(wanted)
         expected, known = bounds.copy(), np.isfinite(bounds)
         expected[known] *= chances[known]
-        ranked = np.argsort(-expected, kind="stable")
+        ranked = np.lexsort((-bounds, -expected))  # stable: equals stay in order
         return (
             [candidates[i] for i in ranked if bounds[i] >= enough],
             [candidates[i] for i in ranked if bounds[i] < enough],
@@ -151,7 +152,7 @@ class Acquisition:
         usable = [(row, reward) for row, reward in known if reward is not None]
         if not usable:
             return None
-        return grow_forest([row for row, _ in usable], [reward for _, reward in usable], rng)
+        return grow_forest([row for row, _ in usable], [reward for _, reward in usable], _GROWTH, rng)
 
     def _features(self, crystal: Structure | None) -> NDArray[np.float64] | None:
         """What the surrogate sees of a crystal; None of what cannot be described."""

@@ -109,12 +109,12 @@ class AcquisitionConfig(Section):
 
 
 class FeasibilityConfig(Section):
-    """The chance that a proposal of some kind turns out valid and stable, learned from all that was screened."""
+    """The chance that a crystal of some kind is stable, learned from all that was screened."""
 
     enabled: bool = Field(
         True,
-        description="What a proposal earns and how early it is screened counts in proportion to its chance, so that "
-        "the agent stays where crystals are stable; off: only survivors of the screening count, as in the paper.",
+        description="Crystals of a kind that is rarely stable are learned with less reward, and screened later "
+        "(where a surrogate orders them), so that the agent stays where crystals are stable; off: as in the paper.",
     )
     min_screened: Count = Field(24, description="Screened crystals before a chance is estimated.")
 
@@ -193,6 +193,11 @@ class LearningConfig(Section):
     accumulate: Count = Field(50, description="Timesteps per optimizer step (paper schedule).")
     top_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Share of the scored crystals learned from."
+    )
+    baseline: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Share of the mean reward of an iteration's lessons that is taken off each of them, so that good "
+        "ones stand out from mediocre ones; 0: as in the paper.",
     )
     grad_clip: Positive = Field(1.0, description="Largest gradient norm.")
     micro_batch: Count | None = Field(

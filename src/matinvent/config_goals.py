@@ -74,7 +74,8 @@ class ObjectiveConfig(Section):
     steepness: Positive = Field(10.0, description="Of the sigmoid: its slope in the middle is a quarter of this.")
     exponent: Positive = Field(
         1.0,
-        description="The linear ramp is raised to it: above 1 half-way is worth less than half, below 1 more.",
+        description="The linear ramp is raised to it: above 1 half-way is worth less than half, below 1 more. Other "
+        "shapes do not have it.",
     )
     role: Literal["objective", "penalty"] = Field(
         "objective", description="A penalty is not aggregated with the objectives: its score multiplies the reward."
@@ -82,7 +83,7 @@ class ObjectiveConfig(Section):
     hit: tuple[Finite | None, Finite | None] | None = Field(
         None,
         description="Smallest and largest value (null: no bound) with which a crystal counts as a hit; null: a score "
-        "of at least 0.9.",
+        "of at least 0.9, where an exponent counts.",
     )
     weight: Positive = 1.0
     confidence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
@@ -106,6 +107,8 @@ class ObjectiveConfig(Section):
             raise ValueError("'target' must be given exactly when kind is 'target'")
         if (self.kind == "range") != (self.range is not None):
             raise ValueError("'range' must be given exactly when kind is 'range'")
+        if self.exponent != 1 and self.shape != "linear":
+            raise ValueError(f"'exponent' is one of the linear shape; leave it out with shape '{self.shape}'")
         for name in ("range", "hit"):
             low, high = getattr(self, name) or (None, None)
             if low is not None and high is not None and low > high:

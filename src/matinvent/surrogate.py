@@ -1,12 +1,13 @@
 """Surrogates: random forests (Breiman, Mach. Learn. 45, 5 (2001)), and what they see of a crystal.
 
-They cost tenths of a second, need no weights of their own, and learn from some dozen crystals.
+They are grown anew in every iteration, in about a second of one core, and learn from some dozen crystals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,24 +18,35 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
     from sklearn.ensemble import RandomForestRegressor
 
-_TREES = 150
-#: Share of the features that a split may choose from.
-_SPLIT = 0.3
 _HEAVIEST = 94
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How a forest grows.
+
+    Attributes:
+        trees: number of trees.
+        split: features that a split may choose from: a share of all, or their square root.
+        leaf: smallest number of crystals in a leaf; a larger one averages over more.
+    """
+
+    trees: int
+    split: float | Literal["sqrt"]
+    leaf: int = 1
+
+
 def grow_forest(
-    rows: Sequence[NDArray[np.float64]],
-    targets: Sequence[float],
-    rng: np.random.Generator,
-    *,
-    smallest_leaf: int = 1,
+    rows: Sequence[NDArray[np.float64]], targets: Sequence[float], growth: Growth, rng: np.random.Generator
 ) -> RandomForestRegressor:
-    """A random forest of features and what is to be predicted from them; a larger leaf averages over more crystals."""
+    """A random forest of features and what is to be predicted from them."""
     from sklearn.ensemble import RandomForestRegressor
 
     forest = RandomForestRegressor(
-        _TREES, max_features=_SPLIT, min_samples_leaf=smallest_leaf, random_state=int(rng.integers(2**31))
+        growth.trees,
+        max_features=growth.split,
+        min_samples_leaf=growth.leaf,
+        random_state=int(rng.integers(2**31)),
     )
     return forest.fit(np.stack(rows), list(targets))
 

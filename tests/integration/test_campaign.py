@@ -13,15 +13,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pymatgen.core import Lattice, Structure
 from tests.integration.toy_world import TOY, fingerprint, run_toy, toy_config
+from tests.unit.screening_world import StillRelaxer
 
 from matinvent.campaign import Campaign
 from matinvent.candidate import Candidate, Fate
 from matinvent.errors import CheckpointError, ConfigError
+from matinvent.interrupt import Interrupted
 from matinvent.memory.ledger import Ledger
 from matinvent.metrics import iteration_metrics
+from matinvent.reporting.sinks import CsvSink
+from matinvent.screening import screen
 from matinvent.tasks import load_task
-from matinvent.testing.toy import ToyGenerator
+from matinvent.testing.toy import ELEMENTS, ToyGenerator
 from matinvent.trained_agent import load_agent
 
 
@@ -139,6 +144,29 @@ def test_a_killed_campaign_continues_as_if_nothing_had_happened(tmp_path, number
     output, _ = finished.communicate(timeout=120)
     assert finished.returncode == 0, output
     assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "whole")
+
+
+def test_kinds_that_are_never_stable_are_avoided_also_after_a_resume(tmp_path, monkeypatch):
+    heavy = ("W", "Pt", "Au")  # what the goal asks for most; only gold relaxes
+    energies = dict.fromkeys(ELEMENTS, -3.0)
+    monkeypatch.setattr(screen, "make_relaxer", lambda *_: StillRelaxer(energies, failing=["W", "Pt"]))
+    settings = ("iterations=8", "screening.relaxation.enabled=true", "feasibility.min_screened=12")
+    whole, _ = run_toy(tmp_path / "whole", *settings)
+    begun = Campaign.start(toy_config(*settings), tmp_path / "cut", [CsvSink()])
+    step = begun.step
+
+    def interrupted():
+        if begun.iteration == 4:
+            raise Interrupted
+        return step()
+
+    monkeypatch.setattr(begun, "step", interrupted)
+    begun.run()
+    Campaign.resume(tmp_path / "cut", [CsvSink()]).run()
+    assert fingerprint(tmp_path / "cut") == fingerprint(tmp_path / "whole")
+    tungsten, platinum, gold = whole.feasibility.chances([Structure(Lattice.cubic(3), [e], [[0, 0, 0]]) for e in heavy])
+    assert max(tungsten, platinum) < 0.3
+    assert gold > 0.7
 
 
 def test_a_stop_rule_that_was_met_stays_met_after_a_resume(tmp_path):

@@ -74,6 +74,9 @@ def test_a_dry_run_lists_the_campaigns(asked, tmp_path, capsys):
     [
         (["repaly"], "did you mean 'replay'?"),
         (["replay", "--resume"], "--resume needs --output"),
+        (["replay", "--so-far"], "--so-far needs --output"),
+        (["replay", "--so-far", "--resume", "-o", "here"], "choose one"),
+        (["replay", "--so-far", "-o", "here"], "no experiment to report"),
         (["replay", "--scale", "tiny"], "use quick or paper"),
         (["replay", "--tasks", "densty"], "did you mean 'density'?"),
         (["replay", "--set", "learning.sigm=1"], "unknown key"),
@@ -85,6 +88,13 @@ def test_faults_are_one_message_and_status_2(asked, tmp_path, capsys, arguments,
     assert said in errors
     assert errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_finished_is_reported(asked, monkeypatch, capsys):
+    monkeypatch.setattr(conducting, "report_so_far", lambda request, plan, path: path / "so-far" / "report.md")
+    assert invoke("replay", "--so-far", "-o", "here") == 0
+    assert "Report: here/so-far/report.md" in capsys.readouterr().out
+    assert asked == []
 
 
 def test_an_interruption_says_how_to_go_on(asked, monkeypatch, capsys):

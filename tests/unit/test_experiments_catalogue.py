@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from matinvent.errors import ConfigError
 from matinvent.experiments.catalogue import PRIOR, Request, list_experiments, plan, single_tasks
 from matinvent.experiments.cost import campaign_seconds, duration, estimated_seconds
+from matinvent.experiments.figures import _arms
 from matinvent.tasks import load_task
 
 
@@ -22,6 +25,13 @@ def test_every_experiment_makes_valid_campaigns_of_distinct_names(name, scale):
     assert {p.config.seed for p in planned} == {0, 1}
     assert any(p.arm is PRIOR for p in planned)
     assert estimated_seconds(planned) > 0
+
+
+@pytest.mark.parametrize("experiment", list_experiments(), ids=lambda experiment: experiment.name)
+def test_every_arm_of_an_experiment_has_a_colour_of_its_own(experiment):
+    campaigns = [SimpleNamespace(planned=planned) for planned in plan(Request(experiment.name, seeds=1))]
+    colours = [colour for _, colour in _arms(campaigns)]
+    assert len(colours) == len(set(colours)) == len(experiment.arms)
 
 
 def test_ablations_change_what_they_are_named_after():

@@ -165,12 +165,18 @@ def test_what_is_finished_can_be_reported_while_the_rest_runs(inline, toy, tmp_p
     (folder / "finished" / "toy-prior-1.json.gz").write_bytes(b"of another machine, not looked at")
     running = runner.ExperimentFolder.open(folder, wanted)
     report = report_so_far(more, plan(more), folder)
-    running.unlock()
+    shutil.rmtree(folder / "logs")
+    (folder / "so-far" / "of-fewer-tasks.svg").touch()
     assert report == folder / "so-far" / "report.md"
     assert "so far; not finished: toy (seed 1)" in report.read_text(encoding="utf-8")
     assert {row["seed"] for row in rows(report.parent / "table.csv")} == {"0"}
     assert ((folder / "report.md").read_bytes(), (folder / "experiment.json").read_bytes()) == before
     assert report_so_far(wanted, plan(wanted), folder) == report  # replaces the one before
+    running.unlock()
+    assert not (folder / "so-far" / "of-fewer-tasks.svg").exists()
+    assert not (folder / "logs").exists()
+    with pytest.raises(ConfigError, match=r"report that with: matinvent experiment replay .*--so-far$"):
+        report_so_far(request(toy, "screening"), plan(request(toy, "screening")), folder)
     assert "not finished:" not in report.read_text(encoding="utf-8")
 
 
@@ -194,6 +200,9 @@ def test_campaigns_of_other_settings_are_not_mixed(inline, toy, tmp_path):
     file.write_text(yaml.safe_dump(changed), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"toy-prior-0.*objectives\.0\.hi: 10\.0, now 9\.0"):
         run(replace(wanted, seeds=2), folder, resume=True)
+    for again in (lambda: run(wanted, folder, resume=True), lambda: report_so_far(wanted, plan(wanted), folder)):
+        with pytest.raises(ConfigError, match=r"toy-prior-0.*made with other settings"):
+            again()
     (folder / "finished" / "toy-prior-0.json.gz").unlink()
     with pytest.raises(ConfigError, match=r"toy-prior-0\.yaml: made with other settings"):
         run(replace(wanted, seeds=2), folder, resume=True)

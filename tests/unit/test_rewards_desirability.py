@@ -122,14 +122,13 @@ def test_a_sigmoid_is_half_in_the_middle_and_keeps_its_slope(kind):
     assert 0 < desirability(0.0 if kind == "maximize" else 4.0, smooth) < 0.05
 
 
-@given(VALUES, VALUES, st.floats(0.1, 10))
-def test_an_exponent_keeps_order_and_ends(one, two, exponent):
-    plain = ObjectiveConfig(property="x", kind="maximize", lo=0, hi=10)
-    raised = plain.model_copy(update={"exponent": exponent})
-    low, high = sorted((one, two))
-    assert 0 <= desirability(low, raised) <= desirability(high, raised) <= 1
-    assert desirability(one, raised) == pytest.approx(desirability(one, plain) ** exponent)
-    assert [desirability(end, raised) for end in (0, 10)] == [0, 1]
+@given(VALUES, VALUES, st.floats(0.1, 10), st.sampled_from(["maximize", "minimize", "target", "range"]))
+def test_an_exponent_keeps_order_and_ends(one, two, exponent, kind):
+    plain, raised = wanted(kind), wanted(kind, exponent=exponent)
+    scores, plain_scores = ([desirability(value, o) for value in (one, two)] for o in (raised, plain))
+    assert scores == pytest.approx([score**exponent for score in plain_scores])
+    assert all(0 <= score <= 1 for score in scores)
+    assert (scores[0] < scores[1]) <= (plain_scores[0] < plain_scores[1])
 
 
 @given(st.floats(-20, 20), st.sampled_from(["maximize", "minimize", "target", "range"]))
@@ -159,6 +158,7 @@ def test_an_infinite_uncertainty_is_never_a_score(uncertainty):
     ("settings", "message"),
     [
         ({"kind": "range", "hi": 1}, "'range' must be given"),
+        ({"kind": "maximize", "lo": 0, "hi": 1, "shape": "step", "exponent": 2}, "'exponent' is one of the linear"),
         ({"kind": "target", "hi": 1, "range": (1, 2)}, "'target' must be given"),
         ({"kind": "range", "hi": 1, "range": (3, 2)}, "must not exceed"),
         ({"kind": "maximize", "hi": 1}, "lo"),

@@ -58,6 +58,8 @@ def experiment(
     if name == "list":
         _list(scale, seeds)
         return
+    if resume and so_far:
+        raise ConfigError("--resume runs what is left, --so-far runs nothing: choose one")
     if output is None and (resume or so_far):
         raise ConfigError(f"{'--resume' if resume else '--so-far'} needs --output: the folder of the experiment")
     request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel)

@@ -53,7 +53,7 @@ _NO_FILTER = Arm("no-filter", "without diversity filter", ("diversity.enabled=fa
 _BY_SYSTEM = Arm("by-system", "filter by chemical system", ("diversity.by=chemical_system",))
 _NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
 _FIXED_TYPES = Arm("fixed-types", "structure types not learned", ("generator.tilt.enabled=false",))
-_NO_CHANCE = Arm("no-feasibility", "chance of stability not counted", ("feasibility.enabled=false",))
+_NO_CHANCE = Arm("no-feasibility", "without feasibility", ("feasibility.enabled=false",))
 _NO_SURROGATE = Arm("no-surrogate", "without surrogate", ("acquisition.enabled=false",))
 _SURROGATE = Arm("surrogate", "prior and surrogate", (*PRIOR.settings, "acquisition.enabled=true"))
 _TWO = (LEARNED, PRIOR)

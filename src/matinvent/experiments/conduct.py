@@ -79,9 +79,11 @@ def report_so_far(request: Request, plan: Sequence[Planned], path: Path) -> Path
     if not complete:
         raise InputError(f"{path}: of no task and seed all campaigns are finished yet; wait, or continue with --resume")
     for planned in complete:
-        folder.prepare(planned)
+        folder.require_same(planned)
     target = path / SO_FAR
     target.mkdir(exist_ok=True)
+    for figure in target.glob("*.svg"):  # of fewer tasks others are drawn
+        figure.unlink()
     left = ", ".join(f"{task} (seed {seed})" for task, seed in sorted(incomplete))
     return make_report(folder, request, complete, target, f"so far; not finished: {left}" if left else "")
 
@@ -105,10 +107,11 @@ def make_report(
     campaigns = [analyse(p, done.record, done.judged) for p, done in zip(plan, finished, strict=True)]
     figures = draw_all(campaigns, target)
     write_tables(campaigns, target)
-    seeds = ", ".join(map(str, range(request.seeds)))
+    seeds = ", ".join(map(str, sorted({planned.seed for planned in plan})))
     spent = sum(campaign.record.seconds for campaign in campaigns) / 3600
+    command = command_line(request, Path(folder.path.name), option="")
     heading = [
-        f"command: `{command_line(request, Path(folder.path.name), resume=False)}`",
+        f"command: `{command}`",
         f"seeds: {seeds}; scale: {request.scale}; {len(campaigns)} campaigns, {spent:.1f} hours",
         *([remark] if remark else []),
         *(f"machine: {machine}" for machine in sorted({done.surroundings for done in finished})),

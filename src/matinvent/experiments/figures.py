@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from matinvent.config_goals import ObjectiveConfig
     from matinvent.experiments.records import Evaluated
 
-#: Colours that the colour-blind tell apart (Okabe and Ito), the prior in grey.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
+#: Colours that the colour-blind tell apart (Okabe and Ito, then two of Tol's), the prior in grey.
+_COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442", "#882255", "#999933",
+)  # fmt: skip
 _PRIOR_COLOUR = "#8c8c8c"
 _GOAL_COLOUR = "#b03030"
 _STYLE: dict[Any, Any] = {
@@ -163,7 +166,7 @@ def _arms(campaigns: Sequence[Analysed]) -> Iterator[tuple[tuple[str, list[Analy
     groups: dict[str, list[Analysed]] = {}
     for campaign in campaigns:
         groups.setdefault(campaign.planned.arm.name, []).append(campaign)
-    colours = iter(_COLOURS)
+    colours = cycle(_COLOURS)
     for name, own in groups.items():
         yield (own[0].planned.arm.title, own), _PRIOR_COLOUR if name == "prior" else next(colours)
 

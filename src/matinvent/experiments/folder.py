@@ -110,9 +110,11 @@ class ExperimentFolder:
         if not to_read:
             folder.lock()
         earlier = folder._request()
-        if not request.extends(earlier):
+        if not (request.extends(earlier) or (to_read and earlier.extends(request))):
             folder.unlock()
-            raise ConfigError(f"{path}: holds another experiment; continue that with: {command_line(earlier, path)}")
+            does, option = ("report", "so-far") if to_read else ("continue", "resume")
+            command = command_line(earlier, path, option)
+            raise ConfigError(f"{path}: holds another experiment; {does} that with: {command}")
         if request != earlier and not to_read:
             folder._write_request(request)
         return folder
@@ -148,13 +150,22 @@ class ExperimentFolder:
             (self.path / name).mkdir(exist_ok=True)
         file = self.settings_file(planned.name)
         if self.is_finished(planned.name):
-            self._require(planned, self.finished(planned.name).record.settings, self._mark(planned.name))
+            self.require_same(planned)
         elif file.is_file():
             from matinvent.tasks import load_task
 
             self._require(planned, load_task(str(file)), file)
         else:
             _write(file, planned.config.to_yaml().encode())
+
+    def require_same(self, planned: Planned) -> None:
+        """Refuse a finished campaign that had other settings.
+
+        Raises:
+            ConfigError: it had.
+            CheckpointError: its record is damaged.
+        """
+        self._require(planned, self.finished(planned.name).record.settings, self._mark(planned.name))
 
     def _require(self, planned: Planned, found: CampaignConfig, file: Path) -> None:
         """Refuse to mix campaigns of different settings in one report."""
@@ -211,8 +222,8 @@ class ExperimentFolder:
         _write(self.path / _REQUEST, json.dumps({"request": request.to_json()}, indent=2).encode())
 
 
-def command_line(request: Request, path: Path, *, resume: bool = True) -> str:
-    """The command of a request, for people to copy."""
+def command_line(request: Request, path: Path, option: str = "resume") -> str:
+    """The command of a request, for people to copy; with an option such as ``resume``, or none."""
     words = ["matinvent", "experiment", request.experiment, "--scale", request.scale, "--seeds", str(request.seeds)]
     if request.tasks:
         words += ["--tasks", ",".join(request.tasks)]
@@ -220,7 +231,7 @@ def command_line(request: Request, path: Path, *, resume: bool = True) -> str:
         words += ["--set", setting]
     if request.parallel > 1:
         words += ["--parallel", str(request.parallel)]
-    return shlex.join([*words, "--output", str(path), *(["--resume"] if resume else [])])
+    return shlex.join([*words, "--output", str(path), *([f"--{option}"] if option else [])])
 
 
 def _anywhere(config: CampaignConfig) -> CampaignConfig:

@@ -87,16 +87,18 @@ class Screener:
             candidates: crystals to screen; those whose fate is not ``GENERATED`` are left alone.
             wanted: survivors needed.
             progress: called with the finished share in (0, 1].
-            reserve: crystals of which less is expected, screened next, while there are fewer survivors than
-            fewest: survivors for which the reserve is called in.
+            reserve: crystals of which less is expected, screened after the others while there are too few survivors.
+            fewest: survivors below which the reserve is screened.
         """
         waiting, behind = self._admitted(candidates), self._admitted(reserve)
         if not self._config.enabled:
             survivors = [_survive(candidate) for candidate in (*waiting, *behind)]
         else:
             seen = Catalogue(self.matcher) if self._config.unique_within == "batch" else self._seen
-            survivors = self._search(waiting, wanted, seen, progress)
-            survivors += self._search(behind, fewest - len(survivors), seen, None)
+            total = len(waiting) + len(behind)
+            first, second = _part(progress, 0, len(waiting), total), _part(progress, len(waiting), len(behind), total)
+            survivors = self._search(waiting, wanted, seen, first)
+            survivors += self._search(behind, fewest - len(survivors), seen, second)
             _tell_why_not(waiting, "enough survivors")
             _tell_why_not(behind, "too little is expected of it")
         if progress is not None:
