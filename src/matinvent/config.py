@@ -194,11 +194,6 @@ class LearningConfig(Section):
     top_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Share of the scored crystals learned from."
     )
-    baseline: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0,
-        description="Share of the mean reward of an iteration's lessons that is taken off each of them, so that good "
-        "ones stand out from mediocre ones; 0: as in the paper.",
-    )
     grad_clip: Positive = Field(1.0, description="Largest gradient norm.")
     micro_batch: Count | None = Field(
         None, description="(crystal, noise level) pairs per forward pass; null: 16 on a CPU, 512 on a GPU."

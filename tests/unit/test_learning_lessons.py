@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from matinvent.candidate import Candidate, Fate
 from matinvent.config import CampaignConfig
 from matinvent.feasibility import Feasibility
-from matinvent.learning.lessons import Lessons, advantages
+from matinvent.learning.lessons import Lessons
 from matinvent.memory.diversity import DiversityFilter
 from matinvent.memory.replay import ReplayBuffer
 from matinvent.rewards.model import RewardModel
@@ -85,22 +81,3 @@ def test_where_all_kinds_are_alike_rewards_stay_as_they_are():
 def test_nothing_to_learn_from_is_no_error():
     lessons, _, rewards = make()
     assert lessons.choose([], rewards, 0, np.random.default_rng(0)) == ([], [])
-
-
-def test_a_baseline_makes_the_good_stand_out():
-    lessons, replay, rewards = make(learning={"top_fraction": 1.0, "baseline": 0.8})
-    for name, reward in (("Na2Cl", 0.6), ("NaCl2", 0.9)):
-        replay.add(crystal(*(["Na", "Na", "Cl"] if name == "Na2Cl" else ["Na", "Cl", "Cl"])), name, reward)
-    _, learned = lessons.choose([], rewards, 5, np.random.default_rng(0))
-    assert max(learned) / min(learned) > 2
-    assert max(learned) <= 1
-
-
-@given(st.lists(st.floats(0, 1), max_size=20), st.floats(0, 0.99))
-def test_advantages_keep_order_and_bounds(rewards, baseline):
-    above = advantages(rewards, baseline)
-    assert all(0 <= value <= 1 for value in above)
-    assert all(a <= r + 1e-12 for a, r in zip(above, rewards, strict=True))
-    order = sorted(range(len(rewards)), key=rewards.__getitem__)
-    assert all(above[i] <= above[j] for i, j in pairwise(order))
-    assert advantages(rewards, 0.0) == rewards

@@ -44,8 +44,7 @@ class Lessons:
     ) -> tuple[list[Structure], list[float]]:
         """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones.
 
-        Crystals of a kind that is stable less often are learned with less reward, in proportion to the best kind. Then
-        the baseline is taken off.
+        Crystals of a kind that is stable less often are learned with less reward, in proportion to the best kind.
         """
         kept = self._feasibility.shares([c.final for c in scored])
         ranked = sorted(range(len(scored)), key=lambda i: -(scored[i].credit or 0.0) * kept[i])
@@ -56,8 +55,7 @@ class Lessons:
         usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
         structures = [structure for structure, _ in usable]
         shares = self._feasibility.shares(structures)
-        rewards_kept = [credit * float(share) for (_, credit), share in zip(usable, shares, strict=True)]
-        return structures, advantages(rewards_kept, self._learning.baseline)
+        return structures, [credit * float(share) for (_, credit), share in zip(usable, shares, strict=True)]
 
     def credit_now(self, replayed: Replayed, rewards: RewardModel, iteration: int) -> float:
         """What a remembered crystal is worth in this iteration, after the diversity filter."""
@@ -75,19 +73,3 @@ class Lessons:
     def form(self, candidate: Candidate) -> Structure | None:
         """The form of a crystal that the agent learns."""
         return candidate.final if self._learning.learn_from == "relaxed" else candidate.structure
-
-
-def advantages(rewards: Sequence[float], baseline: float) -> list[float]:
-    """Rewards above a share of their mean, stretched so that 1 stays 1; what is below is worth nothing.
-
-    A reward-weighted loss repeats what it is shown, the mediocre nearly as much as the good, once all rewards are high:
-    0.7 and 0.9 hardly differ. Taking a baseline off is as old as REINFORCE (Williams, Mach. Learn. 8, 229 (1992)).
-
-    Args:
-        rewards: each in [0, 1].
-        baseline: share of the mean reward that is taken off, in [0, 1).
-    """
-    if not rewards:
-        return []
-    off = baseline * sum(rewards) / len(rewards)
-    return [max(0.0, reward - off) / (1 - off) for reward in rewards]
