@@ -22,7 +22,7 @@ from matinvent.feasibility import Feasibility
 from matinvent.interrupt import Interrupted, catch_signals
 from matinvent.learning.learner import LearningReport
 from matinvent.learning.lessons import Lessons
-from matinvent.memory.diversity import DiversityFilter, proposed_again
+from matinvent.memory.diversity import DiversityFilter
 from matinvent.memory.ledger import Ledger
 from matinvent.memory.replay import ReplayBuffer
 from matinvent.metrics import iteration_metrics
@@ -262,8 +262,7 @@ class Campaign:
                 self.lessons.keep(candidate, self._worth(candidate), self.stage.number)
                 if self.best is None or candidate.reward > (self.best.reward or 0.0):
                     self.best = candidate
-        for composition in proposed_again(candidates):
-            self.diversity.meet(composition)
+        self.diversity.meet_again(candidates)
         self.replay.prune(self.diversity)
         self.acquisition.remember(candidates, self.stage.number)
         self.feasibility.remember(candidates)

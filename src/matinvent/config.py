@@ -141,12 +141,13 @@ class ReplayConfig(Section):
 
 
 class DiversityConfig(Section):
-    """Diversity filter: a composition met too often earns less, then nothing."""
+    """Diversity filter: a kind of crystal met too often earns less, then nothing."""
 
     enabled: bool = True
     by: Literal["composition", "chemical_system"] = Field(
-        "composition",
-        description="What is counted: reduced formulas, or sets of elements, which many alloys of one kind share.",
+        "chemical_system",
+        description="What is counted: sets of elements, which all alloys of one kind share, or reduced formulas, as in "
+        "the paper.",
     )
     tolerance: Annotated[int, Field(ge=0)] = Field(3, description="Occurrences that keep the full reward.")
     limit: Count = Field(6, description="Occurrences from which the reward is 0.")

@@ -8,13 +8,21 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymatgen.core import Composition, Lattice, Structure
 
+from matinvent.candidate import Candidate, Fate
 from matinvent.config import DiversityConfig
 from matinvent.errors import CheckpointError
 from matinvent.memory.diversity import DiversityFilter
 
 COMPOSITIONS = st.sampled_from(["NaCl", "Fe", "SiO2", "NaN"])
 REWARDS = st.floats(0, 1)
+
+
+def proposal(formula: str, fate: Fate) -> Candidate:
+    elements = [element for element, n in Composition(formula).items() for _ in range(int(n))]
+    coords = [[i / len(elements)] * 3 for i in range(len(elements))]
+    return Candidate(0, 0, Structure(Lattice.cubic(5), elements, coords), fate=fate)
 
 
 def test_the_papers_rule():
@@ -38,19 +46,36 @@ def test_the_history_of_the_whole_campaign_counts():
 
 
 def test_alloys_of_the_same_elements_can_share_a_count():
-    diversity = DiversityFilter(DiversityConfig(by="chemical_system", tolerance=1, limit=3))
+    diversity = DiversityFilter(DiversityConfig(tolerance=1, limit=3))
     earned = [diversity.credit(formula, 1.0) for formula in ("Ga2Pt13", "GaPt8", "Pt8Ga", "GaPt8Au")]
     assert earned == pytest.approx([1, 0.5, 0, 1])
     assert diversity.factor("GaPt") == 0
     assert diversity.factor("NaN") == 1  # sodium nitride
 
 
+def test_in_the_paper_every_composition_has_its_own_count():
+    diversity = DiversityFilter(DiversityConfig(by="composition", tolerance=1, limit=3))
+    assert [diversity.credit(formula, 1.0) for formula in ("Ga2Pt13", "GaPt8", "Pt8Ga", "GaPt8")] == [1, 1, 1, 0.5]
+
+
 def test_what_is_proposed_again_counts_though_it_earns_nothing():
     diversity = DiversityFilter(DiversityConfig(tolerance=1, limit=3))
     assert diversity.credit("Fe", 1.0) == 1.0
-    diversity.meet("Fe")
+    diversity.meet_again(
+        [proposal("Fe", Fate.DUPLICATE), proposal("Fe", Fate.DUPLICATE), proposal("Al", Fate.UNSTABLE)]
+    )
     assert diversity.factor("Fe") == pytest.approx(0.5)
+    assert diversity.factor("Al") == 1
     assert diversity.credit("Fe", 1.0) == 0.0
+
+
+def test_an_iteration_counts_a_kind_once_beside_what_it_scores():
+    diversity = DiversityFilter(DiversityConfig())
+    diversity.credit("FeO", 1.0)
+    diversity.meet_again(
+        [proposal("FeO", Fate.SCORED), proposal("Fe2O3", Fate.DUPLICATE), proposal("Al2O3", Fate.DUPLICATE)]
+    )
+    assert [diversity.count(formula) for formula in ("Fe3O4", "Al2O3")] == [1, 1]
 
 
 def test_factor_tells_the_present_worth_without_counting():

@@ -1,6 +1,7 @@
-"""Diversity filter: a composition met too often earns less, then nothing.
+"""Diversity filter: a chemical system, or a composition, that is met too often earns less, then nothing.
 
-Source: METHOD of MatInvent (arXiv 2511.03112), after the memory of Blaschke et al., J. Cheminform. 12, 68 (2020).
+Source: METHOD of MatInvent (arXiv 2511.03112), after the memory of Blaschke et al., J. Cheminform. 12, 68 (2020). The
+paper counts compositions; alloys and mixed anions have endless ones of the same elements.
 """
 
 from __future__ import annotations
@@ -14,20 +15,10 @@ from matinvent.config import DiversityConfig
 from matinvent.errors import CheckpointError
 
 
-def proposed_again(candidates: Iterable[Candidate]) -> list[str]:
-    """Reduced formulas among the duplicates of an iteration of which no crystal got a reward, each once.
-
-    As if one of them had been evaluated again: so do those count that are unique in their batch alone, as in the paper.
-    """
-    candidates = list(candidates)
-    rewarded = {c.composition for c in candidates if c.fate is Fate.SCORED}
-    return sorted({c.composition for c in candidates if c.fate is Fate.DUPLICATE} - rewarded)
-
-
 class DiversityFilter:
-    """Counts the occurrences of each reduced composition, or chemical system, over a campaign's history.
+    """Counts the occurrences of each chemical system, or reduced composition, over a campaign's history.
 
-    Occurrences are counted one crystal after another: the first three of a composition keep their reward
+    Occurrences are counted one crystal after another: the first three of a kind keep their reward
     (with the default settings) even when they, and more of the kind, come in the same batch.
     """
 
@@ -47,16 +38,25 @@ class DiversityFilter:
         """
         if not (math.isfinite(reward) and 0 <= reward <= 1):
             raise ValueError(f"reward of {composition} is {reward}; expected a number in [0, 1]")
-        self.meet(composition)
+        self._meet(self._kind(composition))
         return reward * self.factor(composition)
 
-    def meet(self, composition: str) -> None:
-        """Register one occurrence that gets no reward of its own: the crystal was proposed again."""
-        kind = self._kind(composition)
+    def meet_again(self, candidates: Iterable[Candidate]) -> None:
+        """Register one occurrence of each kind among the duplicates of an iteration, unless a crystal of it was scored.
+
+        As if one of them had been evaluated again: so do those count that are unique in their batch alone, as in the
+        paper.
+        """
+        candidates = list(candidates)
+        scored = {self._kind(c.composition) for c in candidates if c.fate is Fate.SCORED}
+        for kind in sorted({self._kind(c.composition) for c in candidates if c.fate is Fate.DUPLICATE} - scored):
+            self._meet(kind)
+
+    def _meet(self, kind: str) -> None:
         self._counts[kind] = self._counts.get(kind, 0) + 1
 
     def factor(self, composition: str) -> float:
-        """Share of the reward that a composition keeps at its present count, in [0, 1].
+        """Share of the reward that a composition keeps at the present count of its kind, in [0, 1].
 
         With n occurrences: 1 for n <= tolerance, 0 for n >= limit, (limit - n) / (limit - tolerance) between.
         """
@@ -67,7 +67,7 @@ class DiversityFilter:
         return min(1.0, max(0.0, left))
 
     def count(self, composition: str) -> int:
-        """How often the composition, or one of its chemical system, was met so far."""
+        """How often its kind was met so far."""
         return self._counts.get(self._kind(composition), 0)
 
     def _kind(self, composition: str) -> str:
