@@ -39,7 +39,7 @@ class TiltSection(Section):
     enabled: bool = Field(True, description="Draw rewarded templates more often; off: draw them as the prior does.")
     rate: Positive = Field(15.0, description="Factor on the learning rate.")
     divergence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        20.0, description="Factor on the divergence to the prior's distribution."
+        100.0, description="Factor on the divergence to the prior's distribution."
     )
 
 

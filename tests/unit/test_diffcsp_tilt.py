@@ -82,7 +82,9 @@ def drawn_cubic(model):
 
 def test_rewarded_templates_are_drawn_more_often_only_when_switched_on(library):
     before = drawn_cubic(make_model(library, enabled=True))
-    assert drawn_cubic(fine_tune(make_model(library, enabled=True))) > 1.5 * before
+    loose = make_model(library, enabled=True)
+    loose.tilt_config = TiltConfig(enabled=True, divergence=20.0)
+    assert drawn_cubic(fine_tune(loose)) > 1.5 * before
     assert drawn_cubic(fine_tune(make_model(library, enabled=False))) == before
 
 

@@ -30,12 +30,12 @@ class TiltConfig:
         enabled: learn it; otherwise templates keep the library's distribution.
         rate: factor on the tilt's learning rate; its weights are few and their gradients plain.
         divergence: factor on the divergence of the templates, beside that of the diffusion; with the default sigma of
-            0.025 this one lets the best templates become some ten times as frequent, not the only ones.
+            0.025 this one lets frequent templates become some ten times as frequent, not the only ones.
     """
 
     enabled: bool = False
     rate: float = 15.0
-    divergence: float = 20.0
+    divergence: float = 100.0
 
 
 class TemplateTilt(nn.Module):
