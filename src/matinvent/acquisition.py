@@ -77,17 +77,18 @@ class Acquisition:
         return math.ceil(self._config.surplus * wanted) if self._config.enabled else wanted
 
     def order(
-        self, candidates: Sequence[Candidate], chances: NDArray[np.float64], wanted: int, rng: np.random.Generator
+        self, candidates: Sequence[Candidate], shares: NDArray[np.float64], wanted: int, rng: np.random.Generator
     ) -> tuple[list[Candidate], list[Candidate]]:
         """The most promising candidates first; apart from them those of which too little is expected (see `choose`).
 
         Which are promising is a matter of the upper bound of the reward alone; in both parts the order is that of the
-        bound times the chance to be stable. All are promising, and as they are, while too few have been evaluated. They
-        are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come last.
+        bound times the share that feasibility leaves. All are promising, and as they are, while too few have been
+        evaluated. They are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come
+        last.
 
         Args:
             candidates: proposals.
-            chances: chance of each to be valid and stable, (N,).
+            shares: chance of each to be stable in proportion to the best (see `Feasibility.shares`), (N,).
             wanted: evaluations per iteration.
             rng: draws the surrogate.
         """
@@ -95,7 +96,7 @@ class Acquisition:
         bounds = self._bounds(candidates)
         enough = self._enough(wanted)
         expected, known = bounds.copy(), np.isfinite(bounds)
-        expected[known] *= chances[known]
+        expected[known] *= shares[known]
         ranked = np.lexsort((-bounds, -expected))  # stable: equals stay in order
         return (
             [candidates[i] for i in ranked if bounds[i] >= enough],

@@ -181,8 +181,8 @@ class Campaign:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
         wanted = self.stage.config.evaluation.per_iteration
         self.feasibility.update(self.draws.numpy(self.iteration, "feasibility"))
-        chances = self.feasibility.shares([candidate.structure for candidate in candidates])
-        worth, others = self.acquisition.order(candidates, chances, wanted, self.draws.numpy(self.iteration, "acquire"))
+        shares = self.feasibility.shares([candidate.structure for candidate in candidates])
+        worth, others = self.acquisition.order(candidates, shares, wanted, self.draws.numpy(self.iteration, "acquire"))
         survivors = self.screener.screen(
             worth, self.acquisition.survivors(wanted), progress, reserve=others, fewest=self.acquisition.fewest(wanted)
         )

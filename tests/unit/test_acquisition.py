@@ -130,10 +130,10 @@ def test_what_is_hardly_stable_is_screened_later():
     rng = np.random.default_rng(0)
     acquisition = make(exploration=0.0, promise=0.0)
     heavy = [Candidate(1, i, crystal("Au", "Pt")) for i in range(4)]
-    chances = np.array([0.1, 0.9, 0.0, 0.5])
-    assert acquisition.order(heavy, chances, 8, rng)[0] == heavy  # nothing is known yet
+    shares = np.array([0.1, 0.9, 0.0, 0.5])
+    assert acquisition.order(heavy, shares, 8, rng)[0] == heavy  # nothing is known yet
     acquisition.remember(evaluated(pairs(rng, 60)), 0)
-    assert [c.index for c in acquisition.order(heavy, chances, 8, rng)[0]] == [1, 3, 0, 2]
+    assert [c.index for c in acquisition.order(heavy, shares, 8, rng)[0]] == [1, 3, 0, 2]
 
 
 def test_switched_off_it_draws_at_random():

@@ -23,7 +23,7 @@ _SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0035, 0.25, 0.004, 0.008
 _START = 10.0
 #: Denoising steps of the shipped prior, and crystals relaxed for each that is evaluated.
 _STEPS, _RELAXED_PER_SURVIVOR = 40, 2.7
-#: Seconds of one core per evaluated crystal, means; what is not named costs some milliseconds.
+#: Seconds of one core per evaluated crystal, means on the faster machine; what is not named costs some milliseconds.
 _EVALUATION = {
     "bulk_modulus": 1.5, "bulk_modulus_vrh": 1.0, "shear_modulus": 1.0, "young_modulus": 1.0, "pugh_ratio": 1.0,
     "poisson_ratio": 1.0, "heat_capacity": 1.5, "dielectric": 0.1, "figure_of_merit": 0.1,
@@ -54,7 +54,7 @@ def campaign_seconds(config: CampaignConfig, cores: int = _MEASURED_CORES) -> fl
 
 
 def _iteration(config: CampaignConfig) -> float:
-    """Of a campaign without stages, on the measured machine."""
+    """Of a campaign without stages, on two cores."""
     samples, evaluated = config.generator.samples, config.evaluation.per_iteration
     sampling = samples * (config.generator.steps or _STEPS) * _SAMPLE_STEP
     relaxing = 0.0

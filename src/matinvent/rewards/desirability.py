@@ -1,8 +1,8 @@
 """Desirability: one property value -> how much of it is wanted, in [0, 1].
 
 Source: METHOD of MatInvent (arXiv 2511.03112); one-sided and two-sided desirability functions go back to Derringer
-and Suich, J. Qual. Technol. 12, 214 (1980), here with ramps raised to
-a power as theirs are, sigmoids or steps.
+and Suich, J. Qual. Technol. 12, 214 (1980), here with ramps to a power as theirs, sigmoids or
+steps.
 """
 
 from __future__ import annotations
