@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 RewardOf = Callable[[Mapping[str, float], int], float | None]
 
 _GROWTH = Growth(trees=150, split=0.3)
-#: One in so many wanted evaluations is made whatever the surrogate expects.
-_AT_LEAST = 4
+#: For one in so many wanted evaluations proposals are screened whatever the surrogate expects, for it may be wrong.
+_SCREENED = 4
+#: One in so many is made if there are survivors for it: what is dear, the screening, is done.
+_EVALUATED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,8 @@ class Acquisition:
         )
 
     def fewest(self, wanted: int) -> int:
-        """How many are evaluated whatever the surrogate expects, for it may be wrong."""
-        return math.ceil(wanted / _AT_LEAST)
+        """For how many survivors the screening goes on, whatever the surrogate expects."""
+        return math.ceil(wanted / _SCREENED)
 
     def choose(
         self, survivors: Sequence[Candidate], wanted: int, rng: np.random.Generator
@@ -113,8 +115,8 @@ class Acquisition:
         """Which survivors of the screening are evaluated, and which are not.
 
         The most promising ``wanted`` by the surrogate that put them in order, without those of which it expects too
-        little: an upper bound below ``promise`` times the mean of the ``wanted`` best rewards so far. A quarter of
-        ``wanted`` is evaluated whatever it expects. Off: any, drawn by ``rng``.
+        little: an upper bound below ``promise`` times the mean of the ``wanted`` best rewards so far. Half of
+        ``wanted`` are evaluated whatever it expects, if so many survived. Off: any, drawn by ``rng``.
         """
         if not self._config.enabled:
             drawn = sorted(rng.choice(len(survivors), min(wanted, len(survivors)), replace=False))
@@ -122,7 +124,8 @@ class Acquisition:
             bounds = self._bounds(survivors)
             enough = self._enough(wanted)
             ranked = np.argsort(-bounds, kind="stable")[:wanted]
-            drawn = [i for rank, i in enumerate(ranked) if bounds[i] >= enough or rank < self.fewest(wanted)]
+            half = math.ceil(wanted / _EVALUATED)
+            drawn = [i for rank, i in enumerate(ranked) if bounds[i] >= enough or rank < half]
         return [survivors[i] for i in drawn], [c for i, c in enumerate(survivors) if i not in set(drawn)]
 
     def _bounds(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:

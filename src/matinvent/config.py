@@ -39,7 +39,7 @@ class TiltSection(Section):
     enabled: bool = Field(True, description="Draw rewarded templates more often; off: draw them as the prior does.")
     rate: Positive = Field(15.0, description="Factor on the learning rate.")
     divergence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        100.0, description="Factor on the divergence to the prior's distribution."
+        50.0, description="Factor on the divergence to the prior's distribution."
     )
 
 
@@ -160,7 +160,7 @@ class DiversityConfig(Section):
 
 
 class LearningConfig(Section):
-    """How the agent learns from rewards (METHOD: reward-weighted loss with divergence to the prior)."""
+    """How the agent learns from rewards (reward-weighted loss with divergence to the prior)."""
 
     learning_rate: Positive = 5e-4
     epsilon: Positive = Field(

@@ -35,7 +35,7 @@ class TiltConfig:
 
     enabled: bool = False
     rate: float = 15.0
-    divergence: float = 100.0
+    divergence: float = 50.0
 
 
 class TemplateTilt(nn.Module):
