@@ -53,7 +53,9 @@ def test_arms_differ_in_nothing_else():
 
 def test_quick_campaigns_spend_a_fifth_of_the_papers_evaluations():
     for planned in plan(Request("single", seeds=1)):
-        assert 180 <= planned.config.iterations * planned.config.evaluation.per_iteration <= 250
+        config = planned.config
+        assert config.stop.max_evaluations == 240
+        assert 240 <= config.iterations * config.evaluation.per_iteration <= 360
 
 
 def test_the_prior_makes_its_crystals_once_for_all_tasks():
