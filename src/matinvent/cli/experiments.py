@@ -108,11 +108,11 @@ def _show_plan(planned: list[Planned], request: Request) -> None:
 
 def _cost(planned: list[Planned], request: Request) -> str:
     from matinvent.execution.executors import available_cores
-    from matinvent.experiments.cost import duration, estimated_seconds
+    from matinvent.experiments.cost import duration, estimated_seconds, most_evaluations
 
     cores = available_cores()
     time = duration(estimated_seconds(planned, request.parallel, cores))
-    evaluations = sum(s.iterations * s.evaluation.per_iteration for p in planned for s in p.config.by_stage())
+    evaluations = sum(most_evaluations(campaign.config) for campaign in planned)
     return (
         f"{len(planned)} campaigns, at most {evaluations:,} property evaluations, about {time} on {cores} cores "
         "(an estimate for a CPU, to within a factor of two)"

@@ -7,6 +7,7 @@ own is not known here, so the sum is an estimate to within a factor of two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,16 @@ def _seconds(planned: Planned, cores: int) -> float:
 def campaign_seconds(config: CampaignConfig, cores: int = _MEASURED_CORES) -> float:
     """Wall time of one campaign on a machine like the measured one with so many cores, without its start."""
     return sum(stage.iterations * _iteration(stage) for stage in config.by_stage()) * _MEASURED_CORES / cores
+
+
+def most_evaluations(config: CampaignConfig) -> int:
+    """How many evaluations a campaign may spend; an iteration that was begun is finished."""
+    most = 0
+    for stage in config.by_stage():
+        each, limit = stage.evaluation.per_iteration, stage.stop.max_evaluations
+        iterations = stage.iterations if limit is None else min(stage.iterations, math.ceil(limit / each))
+        most += iterations * each
+    return most
 
 
 def _iteration(config: CampaignConfig) -> float:
