@@ -93,8 +93,9 @@ class AcquisitionConfig(Section):
     min_evaluations: Count = Field(12, description="Evaluations before the surrogate is asked.")
     promise: Fraction = Field(
         0.9,
-        description="Survivors are evaluated only if the surrogate's upper bound is at least this share of the best "
-        "rewards so far; 0: whatever it expects. An agent that repeats itself leaves room for what is not worth it.",
+        description="Where the surrogate's upper bound is below this share of the best rewards so far, crystals are "
+        "screened last and fill at most half of the places; 0: all are promising. An agent that repeats itself leaves "
+        "room for what is not worth it.",
     )
     surplus: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         1.0,

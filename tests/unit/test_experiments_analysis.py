@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.made_up_run import candidate, make_run
 
 from matinvent.errors import CheckpointError
-from matinvent.experiments.analysis import campaign_numbers, evaluations_to_goal, hypervolumes
+from matinvent.experiments.analysis import (
+    Analysed,
+    at_equal_numbers,
+    campaign_numbers,
+    distinct_of,
+    evaluations_to_goal,
+    hypervolumes,
+)
 from matinvent.experiments.hacking import coverage, hacking_report, judge_record
 from matinvent.experiments.records import Evaluated, Record, read_record
+from matinvent.memory.ledger import Ledger
 from matinvent.screening.reference import ReferenceSet
 
 
@@ -51,18 +60,17 @@ def test_rewards_hits_and_effect(record):
 
 
 def test_metrics_by_quarters_of_iterations(record):
-    numbers = campaign_numbers(record, {"sun": 0.33})
+    numbers = campaign_numbers(record, {"sun": 0.33, "validity": 0.7})
     assert (numbers["sun_first"], numbers["sun_last"], numbers["sun"]) == (0.4, 0.7, pytest.approx(0.55))
     assert (numbers["validity_first"], numbers["validity_last"]) == (1.0, 0.6)
     assert numbers["divergence"] == 0.03  # the last one that was measured
-    assert numbers["sun_judged"] == 0.33
+    assert (numbers["sun_judged"], numbers["validity_judged"]) == (0.33, 0.7)
     assert numbers["seconds"] == 8.0
 
 
 def test_diversity_and_properties(record):
     numbers = campaign_numbers(record)
     assert (numbers["compositions"], numbers["systems"]) == (4, 4)
-    assert numbers["compositions_per_100"] == numbers["systems_per_100"] == pytest.approx(400 / 7)
     assert numbers["single_element_share"] == pytest.approx(4 / 7)
     assert (numbers["density_first"], numbers["density_last"]) == (3.0, 8.5)
     assert (numbers["hhi_first"], numbers["hhi_last"]) == (700.0, 250.0)
@@ -80,6 +88,36 @@ def test_hypervolume_grows_with_all_crystals_so_far(record):
     # Scores (.2 .2), (.4 .4) -> .16; (.6 .4) -> .24; (.7 .6) -> .42; (.8 .7), (.9 .8) -> .72.
     assert volumes == pytest.approx([0.16, 0.24, 0.42, 0.72])
     assert campaign_numbers(record)["hypervolume"] == pytest.approx(0.72)
+
+
+def test_distinct_ones_are_those_expected_in_equal_numbers():
+    # Of the three pairs of a, a, b one is alike.
+    assert distinct_of(["a", "a", "b"], 2) == pytest.approx(5 / 3)
+    assert distinct_of(["a", "a", "b"], 3) == 2
+    assert distinct_of(["a", "a", "b"], 1) == 1
+    assert distinct_of(["a"], 2) is None
+    assert distinct_of([], 0) is None
+
+
+def test_campaigns_are_compared_at_equal_numbers(record):
+    short = replace(record, evaluated=record.evaluated[:4])  # NaCl, MgO, Fe and a failure
+    other = replace(record, evaluated=record.evaluated[:2])
+    planned = [SimpleNamespace(task=task) for task in ("one", "one", "two")]
+    own = [Analysed(p, r, {}, None) for p, r in zip(planned, (record, short, other), strict=True)]
+    numbers = [campaign.numbers for campaign in at_equal_numbers(own)]
+    # Seven crystals: NaCl, MgO, TiN and four of Fe. Of the 35 ways to take three 15 have NaCl, and one has no Fe.
+    expected = 3 * 3 / 7 + 1 - 1 / 35
+    assert numbers[0]["compositions_equal"] == numbers[0]["systems_equal"] == pytest.approx(expected)
+    assert numbers[1]["compositions_equal"] == 3
+    assert numbers[2]["compositions_equal"] == 2  # another task
+    assert numbers[0]["hypervolume_equal"] == numbers[1]["hypervolume_equal"] == pytest.approx(0.24)
+    assert numbers[2]["hypervolume_equal"] == pytest.approx(0.16)
+
+
+def test_crystals_that_a_campaign_began_with_are_no_finds(directory, record):
+    given = [replace(candidate(-1, i, ("Fe", 9.0, 100.0)), source="mine.cif") for i in range(30)]
+    Ledger(directory / "ledger.db").record(given)
+    assert campaign_numbers(read_record(directory)) == campaign_numbers(record)
 
 
 def test_what_is_not_in_metrics_yet_does_not_count(directory):
@@ -129,6 +167,12 @@ def test_a_chemical_system_without_known_compounds_is_sparse():
     found = coverage(crystals, ReferenceSet.load("mp"))
     assert found.sparse_system_share == 0.5
     assert coverage(crystals, None).sparse_system_share is None
+
+
+def test_late_failures_are_named(record):
+    assert not any("evaluations failed" in warning for warning in judge_record(record).warnings)
+    failed = [*record.evaluated[:-1], replace(record.evaluated[-1], reward=None)]
+    assert "50% of the late evaluations failed" in judge_record(replace(record, evaluated=failed)).warnings
 
 
 def test_orderings_of_an_alloy_are_suspected(record):

@@ -17,14 +17,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from tests.integration.toy_world import TOY, fingerprint
+from tests.integration.toy_world import TOY, fingerprint, run_toy, toy_config
 
+from matinvent.campaign import Campaign
+from matinvent.candidate import Fate
 from matinvent.errors import CheckpointError, ConfigError, InputError, MatInventError
 from matinvent.execution import executors
 from matinvent.experiments import runner, worker
 from matinvent.experiments.catalogue import Request, plan
 from matinvent.experiments.conduct import conduct, report_so_far
+from matinvent.experiments.revaluation import Revaluation
 from matinvent.interrupt import Interrupted
+from matinvent.memory.ledger import Ledger
 from matinvent.run_directory import RunDirectory
 
 
@@ -358,6 +362,49 @@ def test_the_prior_is_sampled_once_for_all_tasks_with_the_result_of_a_campaign_o
     ]
 
 
+def test_a_reevaluation_that_is_stopped_goes_on_as_a_campaign_and_ends_the_same(tmp_path):
+    unique = ("iterations=5", "screening.uniqueness=true", "learning.learning_rate=1e-30", "replay.size=0")
+    config = toy_config(*unique, "acquisition.enabled=false", "feasibility.enabled=false")
+    run_toy(tmp_path / "source", *unique, "acquisition.enabled=false", "feasibility.enabled=false")
+    fates = []
+    for stop_after in (5, 2):
+        directory = tmp_path / f"after-{stop_after}"
+        campaign = Revaluation.of(tmp_path / "source", config, directory)
+        for _ in range(stop_after):
+            campaign.step()
+        campaign.close()
+        Campaign.resume(directory).run()
+        candidates = Ledger(directory / "ledger.db").candidates()
+        fates.append([(c.label, c.fate, c.twin, c.reward) for c in candidates])
+    assert {fate for _, fate, _, _ in fates[0]} >= {Fate.SCORED, Fate.DUPLICATE}
+    assert fates[0] == fates[1]
+
+
+def test_crystals_that_are_not_all_at_hand_are_made_anew(inline, toy, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**TOY, "name": "other"}), encoding="utf-8")
+    both = Request("prior", seeds=1, tasks=(toy, str(other)), settings=("iterations=3", "threads=1"))
+    run(both, tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "finished" / "other-prior-0.json.gz").unlink()
+    shutil.rmtree(tmp_path / "elsewhere" / "runs" / "other-prior-0")
+    metrics = tmp_path / "elsewhere" / "runs" / "toy-prior-0" / "metrics.csv"  # of a run that got no farther there
+    metrics.write_text("".join(metrics.read_text(encoding="utf-8").splitlines(keepends=True)[:2]), encoding="utf-8")
+    for report in (tmp_path / "elsewhere").glob("report.md"):
+        report.unlink()
+    run(both, tmp_path / "elsewhere", resume=True)
+    table = rows(tmp_path / "elsewhere" / "table.csv")
+    assert [row["evaluations"] for row in table] == [row["evaluations"] for row in rows(tmp_path / "out" / "table.csv")]
+
+
+def test_a_prior_that_stops_at_a_goal_makes_its_own_crystals(toy, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**TOY, "name": "other"}), encoding="utf-8")
+    for setting in ("stop.hits=3", "stop.mean_reward=0.9", "stop.plateau=5"):
+        both = plan(Request("prior", seeds=1, tasks=(toy, str(other)), settings=(setting,)))
+        assert [campaign.source for campaign in both] == ["", ""]
+
+
 def test_without_its_source_a_campaign_does_not_begin(inline, toy, tmp_path, monkeypatch):
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump({**TOY, "name": "other"}), encoding="utf-8")
@@ -386,3 +433,13 @@ def test_campaigns_with_stages_are_counted_and_judged_by_their_last_goal(inline,
     (row,) = rows(report.parent / "table.csv")
     assert float(row["density_last"]) > 0
     assert "hhi_last" not in row
+
+
+def test_a_stage_of_fewer_goals_does_not_spoil_the_figures(inline, toy, tmp_path):
+    whole = yaml.safe_load(Path(toy).read_text(encoding="utf-8"))
+    loose = {"name": "loose", "iterations": 2, "objectives": whole["objectives"][:1]}
+    staged = {**whole, "name": "staged", "stages": [loose, {"name": "both", "iterations": 2}]}
+    file = tmp_path / "staged.yaml"
+    file.write_text(yaml.safe_dump(staged), encoding="utf-8")
+    report = run(Request("prior", seeds=1, tasks=(str(file),), settings=("threads=1",)), tmp_path / "out")
+    assert (report.parent / "pareto.svg").is_file()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinvent.experiments.significance import Spread, effect_size, permutation_p, welch_p
+from matinvent.experiments.significance import RateRatio, Spread, effect_size, permutation_p, welch_p
 
 samples = st.lists(st.floats(0, 1), min_size=2, max_size=6)
 
@@ -72,3 +72,39 @@ def test_welch_by_hand():
     assert welch_p(first, second) == pytest.approx(expected)
     assert welch_p([1.0], second) is None
     assert welch_p([1.0, 1.0], [2.0, 2.0]) is None
+    assert welch_p([0.1 + 0.2, 0.3], [0.6, 0.6]) is None  # rounding is no spread
+
+
+def test_a_ratio_of_rates_by_hand():
+    # All of three events on one side: the share is at least 0.025^(1/3) (Clopper and Pearson).
+    share = 0.025 ** (1 / 3)
+    ratio = RateRatio.of(3, 137, 0, 240)
+    assert (ratio.value, ratio.high) == (None, None)
+    assert ratio.low == pytest.approx(share / (1 - share) * 240 / 137)
+    assert ratio.low < 1  # three against none is not yet more often
+    never = RateRatio.of(0, 137, 3, 240)
+    assert (never.value, never.low) == (0.0, 0.0)
+    assert never.high == pytest.approx(1 / RateRatio.of(3, 240, 0, 137).low)
+    assert RateRatio.of(0, 10, 0, 10) is None
+    assert RateRatio.of(1, 0, 1, 10) is None
+
+
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(1, 60), st.integers(60, 300))
+def test_the_ratio_lies_within_its_interval(events, others, spent):
+    ratio = RateRatio.of(events, spent, others, 240)
+    assert ratio.value == pytest.approx(events / spent / (others / 240))
+    assert ratio.low <= ratio.value <= ratio.high
+    again = RateRatio.of(10 * events, 10 * spent, 10 * others, 2400)  # the same rates, better known
+    assert again.low >= ratio.low
+    assert again.high <= ratio.high
+
+
+def test_the_interval_covers_what_it_should():
+    from scipy.stats import binom
+
+    # Both rates equal, 20 events in all: how often the interval has 1 in it.
+    covered = sum(
+        binom.pmf(k, 20, 0.5) for k in range(21) if (r := RateRatio.of(k, 100, 20 - k, 100)).low <= 1 <= (r.high or 2)
+    )
+    assert 0.95 <= covered < 0.99

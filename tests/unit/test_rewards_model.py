@@ -176,7 +176,7 @@ def test_confidence_needs_and_uses_the_uncertainty():
         ({"gap": 3.1, "k": 30}, True),
     ],
 )
-def test_a_hit_meets_every_objective_but_no_penalty_counts(values, hit):
+def test_a_hit_meets_every_objective_unless_a_penalty_forbids_it(values, hit):
     model = RewardModel(
         [
             ObjectiveConfig(property="gap", kind="target", target=3, hi=2, hit=(2.9, 3.1)),
@@ -185,9 +185,19 @@ def test_a_hit_meets_every_objective_but_no_penalty_counts(values, hit):
         ],
         "min",
     )
-    score = model.score({**values, "cost": 10.0})
+    score = model.score({**values, "cost": 0.75})
     assert isinstance(score, Score)
-    assert (score.reward, score.hit) == (0.0, hit)
+    assert score.hit is hit
+    forbidden = model.score({**values, "cost": 10.0})
+    assert isinstance(forbidden, Score)
+    assert (forbidden.reward, forbidden.hit) == (0.0, False)
+
+
+def test_a_hit_is_sure_where_confidence_is_asked_for():
+    goal = ObjectiveConfig(property="gap", kind="range", range=(1.1, 1.7), hi=1, hit=(1.1, 1.7), confidence=1)
+    model = RewardModel([goal], "weighted_mean", {"gap": "gap_std"})
+    hits = [model.score({"gap": 1.4, "gap_std": spread}).hit for spread in (0.0, 0.2, 0.4, 2.0)]
+    assert hits == [True, True, False, False]
 
 
 def test_without_bounds_a_score_of_nine_tenths_is_a_hit():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from matinvent.experiments.hacking import HackingReport, judge_record
-from matinvent.experiments.records import Evaluated, Record, known, rewards, scored
+from matinvent.experiments.records import Evaluated, Record, known, quarter_size, rewards, scored
 from matinvent.experiments.significance import effect_size, permutation_p
 from matinvent.rewards.pareto import hypervolume
 
@@ -43,13 +46,15 @@ QUANTITIES = {
     "sun_judged": ("SUN of the final agent", ".2f"),
     "validity_first": ("validity, first quarter", ".2f"),
     "validity_last": ("validity, last quarter", ".2f"),
+    "validity_judged": ("validity of the final agent", ".2f"),
     "compositions": ("distinct compositions", ".0f"),
-    "compositions_per_100": ("distinct compositions per 100 scored", ".1f"),
+    "compositions_equal": ("distinct compositions at equal numbers", ".1f"),
     "systems": ("distinct chemical systems", ".0f"),
-    "systems_per_100": ("distinct chemical systems per 100 scored", ".1f"),
+    "systems_equal": ("distinct chemical systems at equal numbers", ".1f"),
     "single_element_share": ("share of pure elements", ".3f"),
     "divergence": ("divergence from the prior", ".3g"),
     "hypervolume": ("hypervolume", ".3f"),
+    "hypervolume_equal": ("hypervolume at equal numbers", ".3f"),
     "seconds": ("seconds", ".0f"),
 }
 
@@ -85,10 +90,9 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
     """
     everything = record.scored
     first, last = record.quarters()
-    spent, late = len(record.evaluated), max(1, len(record.evaluated) // 4)
+    spent, late = len(record.evaluated), quarter_size(len(record.evaluated))
     sun_first, sun_last = record.metric_quarters("sun")
     validity_first, validity_last = record.metric_quarters("validity")
-    compositions, systems = len({c.composition for c in everything}), len({c.elements for c in everything})
     volumes = hypervolumes(record.config, record.evaluated)
     numbers: dict[str, float | None] = {
         "evaluations": spent,
@@ -108,10 +112,9 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "sun_judged": judged.get("sun"),
         "validity_first": validity_first,
         "validity_last": validity_last,
-        "compositions": compositions,
-        "compositions_per_100": 100 * compositions / len(everything) if everything else None,
-        "systems": systems,
-        "systems_per_100": 100 * systems / len(everything) if everything else None,
+        "validity_judged": judged.get("validity"),
+        "compositions": len({crystal.composition for crystal in everything}),
+        "systems": len({crystal.elements for crystal in everything}),
         "single_element_share": _mean(float(len(c.elements) == 1) for c in everything),
         "divergence": record.last("divergence"),
         "hypervolume": volumes[-1] if volumes else None,
@@ -123,11 +126,53 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
     return numbers
 
 
+def at_equal_numbers(campaigns: Sequence[Analysed]) -> list[Analysed]:
+    """Add what grows with the number of crystals, as it is in equally many of them for all campaigns of a task.
+
+    ``compositions_equal`` and ``systems_equal``: distinct ones expected in as many of the scored crystals as the
+    campaign with the fewest has (rarefaction). ``hypervolume_equal``: when as many evaluations were spent as by the
+    campaign that spent the fewest.
+    """
+    compared = []
+    for campaign in campaigns:
+        same = [other.record for other in campaigns if other.planned.task == campaign.planned.task]
+        least = min(len(record.scored) for record in same)
+        crystals = campaign.record.scored
+        volumes = _hypervolume_when(campaign.record, min(len(record.evaluated) for record in same))
+        equal = {
+            "compositions_equal": distinct_of([crystal.composition for crystal in crystals], least),
+            "systems_equal": distinct_of([crystal.elements for crystal in crystals], least),
+            "hypervolume_equal": volumes,
+        }
+        compared.append(replace(campaign, numbers={**campaign.numbers, **equal}))
+    return compared
+
+
+def distinct_of(kinds: Sequence[Hashable], n: int) -> float | None:
+    """How many distinct ones are expected among ``n`` drawn without replacement (Hurlbert, Ecology 52, 577 (1971)).
+
+    None for none.
+    """
+    if not 0 < n <= len(kinds):
+        return None
+    draws = math.comb(len(kinds), n)
+    return math.fsum(1 - math.comb(len(kinds) - count, n) / draws for count in Counter(kinds).values())
+
+
+def _hypervolume_when(record: Record, spent: int) -> float | None:
+    """Hypervolume after the last iteration at which no more evaluations were spent."""
+    volumes = hypervolumes(record.config, record.evaluated)
+    until = accumulate(len(batch) for batch in by_iteration(record.evaluated))
+    there = [volume for volume, total in zip(volumes, until, strict=False) if total <= spent]
+    return there[-1] if there else None
+
+
 def evaluations_to_goal(config: CampaignConfig, evaluated: Sequence[Evaluated]) -> float | None:
     """Evaluations spent when the running mean first meets the goal; None if it never does.
 
     The running mean is that of each property over the scored crystals of :data:`WINDOW` iterations; it must lie within
     the ``hit`` bounds of every objective, or score 0.9 on average where an objective has none. Penalties do not count.
+    It says nothing of single crystals: those around a target may all miss it.
     """
     batches = by_iteration(evaluated)
     goals = [objective for objective in config.objectives if objective.role == "objective"]

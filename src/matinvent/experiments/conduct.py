@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matinvent.errors import InputError
-from matinvent.experiments.analysis import analyse
+from matinvent.experiments.analysis import analyse, at_equal_numbers
 from matinvent.experiments.catalogue import Planned, Request, find_experiment
 from matinvent.experiments.figures import draw_all
 from matinvent.experiments.folder import ExperimentFolder, command_line
@@ -104,7 +104,9 @@ def make_report(
         CheckpointError: a record cannot be read.
     """
     finished = [folder.finished(planned.name) for planned in plan]
-    campaigns = [analyse(p, done.record, done.judged) for p, done in zip(plan, finished, strict=True)]
+    campaigns = at_equal_numbers([
+        analyse(planned, done.record, done.judged) for planned, done in zip(plan, finished, strict=True)
+    ])  # fmt: skip
     figures = draw_all(campaigns, target)
     write_tables(campaigns, target)
     seeds = ", ".join(map(str, sorted({planned.seed for planned in plan})))

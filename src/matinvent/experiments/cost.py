@@ -55,13 +55,12 @@ def campaign_seconds(config: CampaignConfig, cores: int = _MEASURED_CORES) -> fl
 
 
 def most_evaluations(config: CampaignConfig) -> int:
-    """How many evaluations a campaign may spend; an iteration that was begun is finished."""
-    most = 0
+    """How many evaluations a campaign may spend; the iteration that reaches a limit is finished."""
+    most = 0.0
     for stage in config.by_stage():
         each, limit = stage.evaluation.per_iteration, stage.stop.max_evaluations
-        iterations = stage.iterations if limit is None else min(stage.iterations, math.ceil(limit / each))
-        most += iterations * each
-    return most
+        most += min(stage.iterations * each, math.inf if limit is None else limit - 1 + each)
+    return int(most)
 
 
 def _iteration(config: CampaignConfig) -> float:

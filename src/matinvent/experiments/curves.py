@@ -22,32 +22,59 @@ Series = Callable[[Record], Sequence[float]]
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean and spread over seeds.
+    """Mean and spread over seeds, at equal numbers of evaluations.
 
     Attributes:
-        x: evaluations spent, mean over seeds, shape (iterations,).
-        mean: shape (iterations,); NaN where no seed has a value.
-        sd: standard deviation over seeds, shape (iterations,); 0 where fewer than two have a value.
+        x: evaluations spent, shape (points,): from where all campaigns have begun to where the first has ended.
+        mean: shape (points,).
+        sd: standard deviation over seeds, shape (points,); 0 for a single one.
+        rest: (x, y) of each longer campaign from there on.
         seeds: how many campaigns.
     """
 
     x: NDArray[np.float64]
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
+    rest: tuple[tuple[NDArray[np.float64], ...], ...]
     seeds: int
 
 
 def curve(campaigns: Sequence[Analysed], series: Series) -> Curve:
-    """Average a quantity over campaigns, iteration by iteration; shorter campaigns end earlier."""
-    spent = _table([evaluations(campaign.record) for campaign in campaigns])
-    values = _table([series(campaign.record) for campaign in campaigns])
-    columns = range(values.shape[1])
+    """Average a quantity over campaigns, which spend their evaluations in iterations of different size.
+
+    Between iterations that measured it a quantity is interpolated.
+    """
+    own = [_points(campaign.record, series) for campaign in campaigns]
+    lines = [(x, y) for x, y in own if len(x)]
+    if not lines:
+        nothing = np.empty(0)
+        return Curve(nothing, nothing, nothing, (), len(campaigns))
+    begin, end = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
+    grid = np.unique(np.concatenate([x for x, _ in lines]))
+    grid = grid[(grid >= begin) & (grid <= end)]
+    values = np.stack([np.interp(grid, x, y) for x, y in lines])
     return Curve(
-        x=np.array([_mean(spent[:, i]) for i in columns]),
-        mean=np.array([_mean(values[:, i]) for i in columns]),
-        sd=np.array([_sd(values[:, i]) for i in columns]),
+        x=grid,
+        mean=values.mean(axis=0),
+        sd=values.std(axis=0, ddof=1) if len(lines) > 1 else np.zeros(len(grid)),
+        rest=tuple(_after(end, x, y) for x, y in lines if x[-1] > end),
         seeds=len(campaigns),
     )
+
+
+def _after(end: float, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """The part of a line beyond ``end``, that point included."""
+    beyond = x > end
+    return np.append(end, x[beyond]), np.append(np.interp(end, x, y), y[beyond])
+
+
+def _points(record: Record, series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Evaluations spent and the quantity after each iteration that measured it; of equal numbers spent the last."""
+    spent, values = np.asarray(evaluations(record), dtype=float), np.asarray(series(record), dtype=float)
+    there = np.isfinite(spent) & np.isfinite(values)
+    spent, values = spent[there], values[there]
+    last = np.append(np.diff(spent) > 0, True)[: len(spent)]
+    return spent[last], values[last]
 
 
 def metric(name: str) -> Series:
@@ -91,21 +118,3 @@ def _padded(record: Record) -> list[list[Evaluated]]:
     """Evaluated crystals of each iteration, with empty ones at the end."""
     batches = by_iteration(record.evaluated)
     return [*batches, *([] for _ in range(len(record.metrics) - len(batches)))]
-
-
-def _table(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Rows of different lengths side by side, NaN at the end of the shorter ones."""
-    table = np.full((len(rows), max(map(len, rows))), np.nan)
-    for line, row in zip(table, rows, strict=True):
-        line[: len(row)] = row
-    return table
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else math.nan
-
-
-def _sd(values: NDArray[np.float64]) -> float:
-    there = values[~np.isnan(values)]
-    return float(there.std(ddof=1)) if len(there) > 1 else 0.0

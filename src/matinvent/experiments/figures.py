@@ -153,12 +153,14 @@ def _plot(axis: Axes, campaigns: Sequence[Analysed], series: Series) -> None:
     """One line for each arm with a band of one standard deviation over seeds."""
     for (title, own), colour in _arms(campaigns):
         line = curve(own, series)
-        if np.isnan(line.mean).all():
+        if not len(line.x) and not line.rest:
             continue
         dashed = colour == _PRIOR_COLOUR
         axis.plot(line.x, line.mean, "--" if dashed else "-", color=colour, linewidth=1.6, label=title)
         if line.seeds > 1:
             axis.fill_between(line.x, line.mean - line.sd, line.mean + line.sd, color=colour, alpha=0.15, linewidth=0)
+        for x, y in line.rest:
+            axis.plot(x, y, "--" if dashed else "-", color=colour, linewidth=0.7, alpha=0.6)
 
 
 def _arms(campaigns: Sequence[Analysed]) -> Iterator[tuple[tuple[str, list[Analysed]], str]]:
@@ -208,28 +210,38 @@ def _fronts(tasks: dict[str, list[Analysed]]) -> Figure:
 
 
 def _scatter(axis: Axes, campaigns: Sequence[Analysed], goals: Sequence[ObjectiveConfig], figure: Figure) -> None:
-    points, when = [], []
-    for campaign in campaigns:
-        for crystal in campaign.record.scored:
-            points.append([crystal.properties[goal.property] for goal in goals])
-            when.append(crystal.iteration + 1)
-    if points:
-        x, y = np.array(points).T
+    crystals = [crystal for campaign in campaigns for crystal in _judged_by(goals, campaign.record.scored)]
+    if crystals:
+        x, y = _values(crystals, goals).T
+        when = [crystal.iteration + 1 for crystal in crystals]
         dots = axis.scatter(x, y, c=when, cmap="viridis", s=9, alpha=0.7, linewidths=0)
         figure.colorbar(dots, ax=axis, label="iteration")
 
 
 def _draw_fronts(axis: Axes, campaigns: Sequence[Analysed], goals: Sequence[ObjectiveConfig]) -> None:
-    """Staircase between the crystals that no other beats in both goals, after a quarter, half and all iterations."""
+    """Staircase over the crystals that no other beats in both goals, after a quarter, half and all iterations."""
+    # Between two of them the one beyond is what was reached; of a target nothing is beyond.
+    steps = {"maximize": "steps-pre", "minimize": "steps-post"}.get(goals[0].kind, "default")
+    steps = "default" if goals[1].kind not in {"maximize", "minimize"} else steps
     batches = [by_iteration(campaign.record.evaluated) for campaign in campaigns]
     total = max(map(len, batches), default=0)
     for share, style in ((0.25, ":"), (0.5, "--"), (1.0, "-")):
         until = math.ceil(share * total)
-        found = scored(c for own in batches for batch in own[:until] for c in batch)
+        found = _judged_by(goals, scored(c for own in batches for batch in own[:until] for c in batch))
         front = _front(found, goals)
         if len(front):
             label = "front, all iterations" if share == 1.0 else f"front after {until}"
-            axis.plot(*front.T, style, color="black", linewidth=1.1, label=label)
+            axis.plot(*front.T, style, color="black", linewidth=1.1, label=label, drawstyle=steps)
+
+
+def _judged_by(goals: Sequence[ObjectiveConfig], evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+    """Those that have all of the properties; an earlier stage of a campaign may have had fewer goals."""
+    return [crystal for crystal in evaluated if {goal.property for goal in goals} <= set(crystal.scores)]
+
+
+def _values(evaluated: Sequence[Evaluated], goals: Sequence[ObjectiveConfig]) -> np.ndarray:
+    """Properties, shape (n, goals)."""
+    return np.array([[c.properties[goal.property] for goal in goals] for c in evaluated]).reshape(-1, len(goals))
 
 
 def _front(evaluated: Sequence[Evaluated], goals: Sequence[ObjectiveConfig]) -> np.ndarray:
@@ -237,7 +249,7 @@ def _front(evaluated: Sequence[Evaluated], goals: Sequence[ObjectiveConfig]) -> 
 
     Scores saturate at the ends of their ramps; there the values decide for goals that are maximised or minimised.
     """
-    values = np.array([[c.properties[goal.property] for goal in goals] for c in evaluated]).reshape(-1, len(goals))
+    values = _values(evaluated, goals)
     if not len(values):
         return values
     merit = np.array([[_merit(c, goal) for goal in goals] for c in evaluated])

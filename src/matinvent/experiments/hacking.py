@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.errors import InputError
-from matinvent.experiments.records import Evaluated, Record, read_record
+from matinvent.experiments.records import Evaluated, Record, quarter_size, read_record
 
 if TYPE_CHECKING:
     from matinvent.screening.reference import ReferenceSet
 
 #: From where on a share is named in the warnings.
 _MANY_ELEMENTS, _MANY_SPARSE, _DOMINANT, _LOST_VALIDITY, _LOST_VARIETY = 0.2, 0.5, 0.5, 0.1, 0.5
+_MANY_FAILED = 0.3
 
 _ALLOYS = " (no symmetry: perhaps orderings of one alloy, which screening.disordered counts once)"
 
@@ -101,7 +102,7 @@ def judge_record(record: Record) -> HackingReport:
         late,
         *validity,
         record.last("divergence"),
-        (*_warnings(early, late, *validity), *fault),
+        (*_warnings(early, late, *validity), *_failures(record), *fault),
     )
 
 
@@ -191,6 +192,13 @@ def _warnings(early: Coverage, late: Coverage, valid_first: float | None, valid_
             "effective ones"
         )
     return said
+
+
+def _failures(record: Record) -> list[str]:
+    """That late evaluations failed: of these nobody knows what they would have been worth."""
+    late = record.evaluated[-quarter_size(len(record.evaluated)) :]
+    failed = _share(sum(crystal.reward is None for crystal in late), len(late))
+    return [f"{failed:.0%} of the late evaluations failed"] if _above(failed, _MANY_FAILED) else []
 
 
 def _above(share: float | None, limit: float) -> bool:

@@ -32,7 +32,7 @@ def judge_agent(directory: Path, n: int) -> dict[str, float]:
     drawn = load_agent(directory).sample(n, torch.Generator().manual_seed(config.seed))
     candidates = [Candidate.of(0, index, crystal) for index, crystal in enumerate(drawn)]
     settings = config.screening.model_copy(update={"enabled": True, "exhaustive": True})
-    screener = Screener(settings, Constraints(config.constraints))
+    screener = Screener(settings, Constraints(config.by_stage()[-1].constraints))
     try:
         screener.screen(candidates, n)
     finally:

@@ -75,7 +75,8 @@ class Record:
     Attributes:
         settings: of the whole campaign.
         metrics: metrics.csv, one row per iteration.
-        evaluated: crystals on which an evaluation was spent, in order.
+        evaluated: crystals on which an evaluation was spent, in order; without the user's own, which a campaign may
+            begin with.
         seconds: wall time of all iterations.
     """
 
@@ -169,7 +170,7 @@ def read_record(directory: Path) -> Record:
     evaluated = [
         Evaluated.of(candidate)
         for candidate in Ledger(run.ledger_file).candidates()
-        if candidate.fate in {Fate.SCORED, Fate.EVAL_FAILED} and candidate.iteration <= last
+        if candidate.fate in {Fate.SCORED, Fate.EVAL_FAILED} and candidate.iteration <= last and not candidate.source
     ]
     timings = _read_table(directory / "timings.csv")
     seconds = 0.0 if timings.empty else float(timings.drop(columns="iteration").sum().sum())

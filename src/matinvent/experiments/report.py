@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from matinvent.experiments.analysis import QUANTITIES, WINDOW, Analysed
 from matinvent.experiments.catalogue import Experiment
 from matinvent.experiments.cost import duration
 from matinvent.experiments.hacking import Coverage
-from matinvent.experiments.significance import Spread, welch_p
+from matinvent.experiments.records import Evaluated, quarter_size
+from matinvent.experiments.significance import RateRatio, Spread, welch_p
 
 REPORT = "report.md"
 TABLE = "table.csv"
@@ -22,6 +23,7 @@ _PAPER_EVALUATIONS = 1000
 
 _LEARNING = (
     "evaluations",
+    "failed",
     "reward_first",
     "reward_last",
     "effect",
@@ -30,8 +32,9 @@ _LEARNING = (
     "hits_per_100_last",
 )
 _PRICE = (
-    "sun_first", "sun_last", "sun_judged", "validity_first", "validity_last", "compositions", "systems",
-    "single_element_share", "divergence", "hypervolume",
+    "sun_first", "sun_last", "sun_judged", "validity_first", "validity_last", "validity_judged", "compositions",
+    "compositions_equal", "systems", "systems_equal", "single_element_share", "divergence", "hypervolume",
+    "hypervolume_equal",
 )  # fmt: skip
 
 Group = dict[tuple[str, str], list[Analysed]]
@@ -95,18 +98,27 @@ def write_report(
 
 _NOTES = f"""## How to read this
 
-- Mean ± standard deviation over seeds; [95 % confidence interval of the mean]. Curves: line mean, band ± one standard
-  deviation, dotted the goal.
+- Mean ± standard deviation over seeds; [95 % confidence interval of the mean by Student's t, which knows no bounds and
+  may reach below zero]. Curves: line mean, band ± one standard deviation, dotted the goal; from where the first seed
+  has ended thin lines show the others.
 - Quarters are of the evaluations spent; those of SUN and validity are of the iterations. The effect size is Cohen's d
   between the rewards of both quarters of a campaign, the p value behind it the largest of all seeds (permutation test).
-- Evaluations to the goal: spent when the mean property of {WINDOW} iterations first lies within the goal's bounds; "-"
-  where no seed gets there, "(n of m)" where not all do. The paper reports about {_PAPER_EVALUATIONS:,}.
+- Mean rewards and properties are of what could be evaluated; a failed evaluation is spent, and no hit.
+- Evaluations to the goal: spent when the mean property of {WINDOW} iterations first lies within the goal's bounds,
+  which it may leave again, and which single crystals may still miss (see the hits); "-" where no seed gets there,
+  "(n of m)" where not all do, the mean being theirs. The paper reports about {_PAPER_EVALUATIONS:,}.
 - A hit meets every objective and has passed the screening, where there is one.
 - SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
   prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened.
-  Beside the prior's stands the latter where it was measured.
-- Beside the prior: mean reward of all evaluated crystals, p of Welch's test over seeds; hits of all seeds together, how
-  many times as often they come per evaluation, and in the last quarter, as all of the prior's do.
+  Beside the prior's stands the latter where it was measured. Validity within a campaign is of all proposals, some of
+  which the prior makes (`acquisition.from_prior`); of the final agent it is of its own.
+- Beside the prior: mean reward of all evaluated crystals, p of Welch's test over seeds; hits of all seeds together,
+  how many times as often they come per evaluation, and in the last quarter, as all of the prior's do [95 % confidence,
+  exact for independent hits; where the prior has none only the lower end is known].
+- What the prior proposes does not depend on the goal: of one seed its campaigns are the same crystals, screened once
+  and evaluated for each task. So rows are not independent, and the seconds of most are of evaluation alone.
+- At equal numbers: distinct ones expected in as many scored crystals as the campaign of the task with the fewest has
+  (rarefaction); hypervolume after as many evaluations as the campaign that spent the fewest.
 - Sparse systems: chemical systems of several elements in which the reference set knows fewer stable compounds than
   there are pairs of elements."""
 
@@ -126,10 +138,17 @@ def spread_of(campaigns: Sequence[Analysed], key: str) -> Spread | None:
 
 def _arm_table(grouped: Group, keys: Sequence[str]) -> str:
     """A row for each arm; what was not measured is left out, but not a goal that was not reached."""
-    shown = [key for key in keys if key in _LEARNING or any(spread_of(own, key) for own in grouped.values())]
+    shown = [key for key in keys if _is_shown(key, grouped)]
     head = ["task", "arm", *(QUANTITIES[key][0] for key in shown)]
     rows = [[task, own[0].planned.arm.title, *(_cell(own, key) for key in shown)] for (task, _), own in grouped.items()]
     return markdown(head, rows)
+
+
+def _is_shown(key: str, grouped: Group) -> bool:
+    there = [spread for own in grouped.values() if (spread := spread_of(own, key)) is not None]
+    if key == "failed":
+        return any(spread.mean for spread in there)
+    return bool(there) or key in _LEARNING
 
 
 def _cell(campaigns: Sequence[Analysed], key: str) -> str:
@@ -183,19 +202,30 @@ def _reward_beside(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[s
 
 
 def _hit_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
-    """Hits of all seeds together, and how many times more often they come than the prior's, in all and at last.
+    """Hits of all seeds together, and how many times as often they come as the prior's, in all and at last."""
+    hits, spent = _hits(c.record.evaluated for c in own)
+    late, late_spent = _hits(c.record.evaluated[-quarter_size(len(c.record.evaluated)) :] for c in own)
+    base, base_spent = _hits(c.record.evaluated for c in prior)
+    return [
+        f"{hits} of {spent}",
+        f"{base} of {base_spent}",
+        _times(RateRatio.of(hits, spent, base, base_spent)),
+        _times(RateRatio.of(late, late_spent, base, base_spent)),
+    ]
 
-    Where the prior has none the ratio is a bound, as if it had one.
-    """
-    hits, spent = _total(own, "hits"), _total(own, "evaluations")
-    base, base_spent = _total(prior, "hits"), _total(prior, "evaluations")
-    cells = [f"{hits:.0f} of {spent:.0f}", f"{base:.0f} of {base_spent:.0f}"]
-    late = spread_of(own, "hits_per_100_last")
-    if not spent or not base_spent or late is None or not (hits or base):
-        return [*cells, "-", "-"]
-    at_most = max(base, 1) / base_spent
-    bound = "" if base else "> "
-    return [*cells, f"{bound}{hits / spent / at_most:.1f}", f"{bound}{late.mean / 100 / at_most:.1f}"]
+
+def _hits(evaluated: Iterable[Sequence[Evaluated]]) -> tuple[int, int]:
+    """Hits, and evaluations spent, of all campaigns together."""
+    crystals = [crystal for campaign in evaluated for crystal in campaign]
+    return sum(crystal.hit for crystal in crystals), len(crystals)
+
+
+def _times(ratio: RateRatio | None) -> str:
+    if ratio is None:
+        return "-"
+    if ratio.value is None or ratio.high is None:
+        return f"> {ratio.low:.2g}"
+    return f"{ratio.value:.2g} [{ratio.low:.2g}, {ratio.high:.2g}]"
 
 
 def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
@@ -206,10 +236,6 @@ def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
             ratio = f"{mine.mean / base.mean:.2f}" if base.mean else "-"
             return [_spread(mine, ".2f"), _spread(base, ".2f"), ratio]
     return ["-", "-", "-"]
-
-
-def _total(campaigns: Sequence[Analysed], key: str) -> float:
-    return sum(campaign.numbers[key] or 0.0 for campaign in campaigns)
 
 
 def _property_table(grouped: Group) -> str:
@@ -241,7 +267,8 @@ def _comparisons(experiment: Experiment, grouped: Group) -> list[str]:
     if not rows:
         return []
     head = ["task", "quantity", "default", "arm", "value", "default minus arm", "p (Welch, over seeds)"]
-    return ["## Ablation", markdown(head, rows)]
+    chance = f"The p values are not corrected for being {len(rows)}: about one in twenty falls below 0.05 by chance."
+    return ["## Ablation", markdown(head, rows), chance]
 
 
 def _comparison(task: str, base: Sequence[Analysed], own: Sequence[Analysed], key: str) -> list[str]:

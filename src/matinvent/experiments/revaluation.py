@@ -31,6 +31,12 @@ def same_proposals(config: CampaignConfig) -> str:
     return config.model_dump_json(exclude=_GOAL | unused)
 
 
+def depends_on_the_goal(config: CampaignConfig) -> bool:
+    """Whether it depends on the goal how long a campaign proposes, or what."""
+    stop = config.stop
+    return bool(config.stages) or any(rule is not None for rule in (stop.mean_reward, stop.hits, stop.plateau))
+
+
 class Revaluation(Campaign):
     """A campaign whose crystals come from the ledger of another one, and which learns nothing."""
 
@@ -67,7 +73,10 @@ class Revaluation(Campaign):
     def screen(self, candidates: list[Candidate], progress: Callable[[float], None]) -> list[Candidate]:
         """Those that were evaluated there."""
         progress(1.0)
-        return [candidate for candidate in candidates if candidate.fate is Fate.SURVIVED and not candidate.reason]
+        survivors = [candidate for candidate in candidates if candidate.fate is Fate.SURVIVED and not candidate.reason]
+        # A campaign of its own goes on from here if this one is interrupted.
+        self.screener.recall([c for c in candidates if c.fate is Fate.KNOWN or c in survivors])
+        return survivors
 
     def learn(self, scored: list[Candidate], progress: Callable[[float], None]) -> None:
         """The agent stays as it is."""

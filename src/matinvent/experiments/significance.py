@@ -11,6 +11,8 @@ import numpy as np
 
 #: Relabellings drawn when there are too many to try them all.
 _DRAWS = 10_000
+#: Standard deviations below this share of the mean are rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,49 @@ class Spread:
         sd = float(np.std(known, ddof=1))
         half = float(t.ppf(0.975, len(known) - 1)) * sd / math.sqrt(len(known))
         return cls(len(known), mean, sd, mean - half, mean + half)
+
+
+@dataclass(frozen=True, slots=True)
+class RateRatio:
+    """How many times as often events of one kind come as those of another.
+
+    Attributes:
+        value: the ratio of the rates; None where the other events never came.
+        low, high: exact 95 % confidence interval; no upper end where the other events never came.
+    """
+
+    value: float | None
+    low: float
+    high: float | None
+
+    @classmethod
+    def of(cls, events: int, spent: int, others: int, others_spent: int) -> RateRatio | None:
+        """Compare two Poisson rates, given how many events there were in all.
+
+        The interval is that of Clopper and Pearson for the share of the first kind (Przyborowski and Wilenski,
+        Biometrika 31, 313 (1940)). Events are taken as independent.
+
+        Args:
+            events: of the first kind.
+            spent: what they were found among, or at what cost.
+            others: of the second kind.
+            others_spent: what these were found among.
+
+        Returns:
+            None where nothing ever came, or nothing was spent.
+        """
+        if not (spent and others_spent and events + others):
+            return None
+        from scipy.stats import binomtest
+
+        share = binomtest(events, events + others).proportion_ci(0.95, method="exact")
+
+        def ratio(p: float) -> float | None:
+            return p / (1 - p) * others_spent / spent if p < 1 else None
+
+        low = ratio(share.low)
+        assert low is not None  # a lower end of 1 takes infinitely many events
+        return cls(ratio(events / (events + others)), low, ratio(share.high))
 
 
 def effect_size(before: Sequence[float], after: Sequence[float]) -> float | None:
@@ -82,10 +127,14 @@ def permutation_p(before: Sequence[float], after: Sequence[float]) -> float | No
 def welch_p(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Two-sided p value of Welch's t test: means of two groups of seeds of unequal spread.
 
-    None if a group has fewer than two values, or neither varies.
+    None if a group has fewer than two values, or neither varies by more than rounding.
     """
-    if min(len(first), len(second)) < 2 or (np.var(first) == 0 and np.var(second) == 0):
+    if min(len(first), len(second)) < 2 or not (_varies(first) or _varies(second)):
         return None
     from scipy.stats import ttest_ind
 
     return float(ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def _varies(values: Sequence[float]) -> bool:
+    return bool(np.std(values) > _ROUNDING * np.abs(values).max())

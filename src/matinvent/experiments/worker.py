@@ -42,9 +42,9 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
     experiment = ExperimentFolder(folder)
     directory = experiment.run_directory(name)
     settings = experiment.settings_file(name)
-    if _is_begun(directory):  # also one that evaluates the crystals of another: it would make the same ones
+    if _is_begun(directory):  # also one that evaluated the crystals of another: it makes the same ones
         status = _status(lambda: command_line(["resume", str(directory)]))
-    elif source and experiment.run_directory(source).is_dir():
+    elif source and _has_all(experiment, source):
         status = _status(lambda: _revaluate(experiment.run_directory(source), settings, directory))
     else:
         status = _status(lambda: command_line(["run", str(settings), "--output", str(directory)]))
@@ -58,6 +58,11 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
 
         found = judge_agent(directory, judged)
     experiment.finish(name, Finished(read_record(directory), found, surroundings()))
+
+
+def _has_all(experiment: ExperimentFolder, source: str) -> bool:
+    """Whether a campaign's crystals are at hand; its record may have come from another machine without them."""
+    return experiment.iterations(source) >= len(experiment.finished(source).record.metrics)
 
 
 def _revaluate(source: Path, settings: Path, directory: Path) -> None:

@@ -24,7 +24,8 @@ class Score:
     Attributes:
         reward: aggregated desirability, in [0, 1].
         scores: property -> its desirability, in [0, 1].
-        hit: whether it meets every objective that is not a penalty (see ``ObjectiveConfig.hit``).
+        hit: whether it meets every objective that is not a penalty (see ``ObjectiveConfig.hit``), with the confidence
+            asked for, and is worth anything at all: penalties may forbid it.
     """
 
     reward: float
@@ -103,8 +104,12 @@ class RewardModel:
             if isinstance(spread, Failure):
                 return spread
             scores[name] = desirability(value, objective, spread)
-            hit &= objective.role == "penalty" or _meets(value, scores[name], objective)
-        return Score(self._reward(scores, self._weights), scores, hit)
+            sure = objective.confidence * spread
+            hit &= objective.role == "penalty" or all(
+                _meets(end, scores[name], objective) for end in (value - sure, value + sure)
+            )
+        reward = self._reward(scores, self._weights)
+        return Score(reward, scores, hit and reward > 0)
 
     @property
     def moving(self) -> bool:

@@ -109,6 +109,14 @@ class Screener:
         """Those that are valid and that the constraints admit."""
         return [candidate for candidate in candidates if self._is_valid(candidate) and self._is_wanted(candidate)]
 
+    def recall(self, candidates: Iterable[Candidate]) -> None:
+        """Remember stable crystals that were screened elsewhere: evaluated or known ones."""
+        for candidate in candidates if self._config.enabled and self._config.uniqueness else ():
+            assert candidate.final is not None
+            identity = self.matcher.identify(candidate.final)
+            if isinstance(identity, Identity):
+                self._seen.find_or_add(identity, candidate.label)
+
     def forget(self, candidates: Iterable[Candidate]) -> None:
         """Forget crystals that were not evaluated in the end, so that they can be when they are proposed again."""
         self._seen.remove({candidate.label for candidate in candidates})
