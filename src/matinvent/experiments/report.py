@@ -224,8 +224,12 @@ def _times(ratio: RateRatio | None) -> str:
     if ratio is None:
         return "-"
     if ratio.value is None or ratio.high is None:
-        return f"> {ratio.low:.2g}"
-    return f"{ratio.value:.2g} [{ratio.low:.2g}, {ratio.high:.2g}]"
+        return f"> {_rounded(ratio.low)}"
+    return f"{_rounded(ratio.value)} [{_rounded(ratio.low)}, {_rounded(ratio.high)}]"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
