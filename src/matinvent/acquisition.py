@@ -75,8 +75,11 @@ class Acquisition:
         return round(self._config.from_prior * proposals) if self._config.enabled else 0
 
     def survivors(self, wanted: int) -> int:
-        """How many crystals should survive the screening for so many to be evaluated."""
-        return math.ceil(self._config.surplus * wanted) if self._config.enabled else wanted
+        """How many crystals should survive the screening for so many to be evaluated.
+
+        No more than these as long as there is no surrogate that could choose.
+        """
+        return wanted if self._forest is None else math.ceil(self._config.surplus * wanted)
 
     def order(
         self, candidates: Sequence[Candidate], shares: NDArray[np.float64], wanted: int, rng: np.random.Generator

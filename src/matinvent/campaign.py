@@ -179,7 +179,7 @@ class Campaign:
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""
-        wanted = self.stage.config.evaluation.per_iteration
+        wanted = self.stage.config.evaluation.wanted(self.iteration)
         self.feasibility.update(self.draws.numpy(self.iteration, "feasibility"))
         shares = self.feasibility.shares([candidate.structure for candidate in candidates])
         worth, others = self.acquisition.order(candidates, shares, wanted, self.draws.numpy(self.iteration, "acquire"))

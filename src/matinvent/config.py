@@ -47,7 +47,7 @@ class GeneratorConfig(Section):
     """Which prior to start from and how to sample it."""
 
     prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent doctor`) or a checkpoint file.")
-    samples: Count = Field(64, description="Crystals sampled per iteration.")
+    samples: Count = Field(128, description="Crystals sampled per iteration; those that promise most are screened.")
     steps: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         None, description="Denoising steps per sample; null: as the prior's card says."
     )
@@ -124,6 +124,11 @@ class EvaluationConfig(Section):
     """How many survivors are evaluated, and how the evaluations run."""
 
     per_iteration: Count = Field(16, description="Crystals evaluated per iteration.")
+    initial: Annotated[int, Field(ge=0)] = Field(
+        64,
+        description="Crystals evaluated in the first iteration, if that is more (initial design): what the first finds "
+        "are decides on the chemistry of a campaign, so there should be some to choose from.",
+    )
     executor: str = Field("serial", description="'serial', 'threads', 'processes', or 'module:function' (a factory).")
     workers: Count = Field(1, description="Parallel evaluations.")
     timeout: Positive = Field(600.0, description="Seconds before one evaluation is given up (not with 'serial').")
@@ -131,6 +136,10 @@ class EvaluationConfig(Section):
         1, description="Further tries after an error, crash or time-out."
     )
     cache: bool = Field(True, description="Never evaluate the same structure twice in a campaign.")
+
+    def wanted(self, iteration: int) -> int:
+        """How many crystals an iteration (0-based) of a campaign evaluates at most."""
+        return max(self.per_iteration, self.initial) if iteration == 0 else self.per_iteration
 
 
 class ReplayConfig(Section):

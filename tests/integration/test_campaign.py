@@ -221,3 +221,10 @@ def test_the_sun_share_does_not_depend_on_how_many_samples_were_needed():
     assert metrics["sun"] == pytest.approx(0.6 * 0.5)
     unscreened = load_task("density", overrides=["screening.enabled=false"])
     assert iteration_metrics(unscreened, valid, None, 0, 0)["sun"] is None
+
+
+def test_the_first_iteration_evaluates_an_initial_design(tmp_path):
+    _, reports = run_toy(tmp_path / "run", "iterations=3", "evaluation.initial=24", "acquisition.surplus=2")
+    assert [report.funnel["scored"] for report in reports] == [24, 16, 16]
+    again, _ = run_toy(tmp_path / "small", "iterations=2", "evaluation.initial=4")
+    assert again.evaluations == 32  # never fewer than in the others

@@ -29,7 +29,7 @@ TOY: dict[str, Any] = {
         "novelty": False,
     },
     "objectives": [{"property": "density", "kind": "target", "target": 18, "lo": 0, "hi": 10}],
-    "evaluation": {"per_iteration": 16},
+    "evaluation": {"per_iteration": 16, "initial": 0},
     "acquisition": {"promise": 0.0},  # all that could be evaluated are, so that budgets are known
     "diversity": {"enabled": False},
     "learning": {"learning_rate": 0.03},

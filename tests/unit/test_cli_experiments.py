@@ -51,7 +51,7 @@ def test_options_reach_the_experiment(asked, tmp_path, capsys):
     assert request == Request("replay", "quick", 2, ("density", "hhi"), ("learning.sigma=0.5",), 2)
     assert (path.name, resume) == ("here", False)
     text = capsys.readouterr().out
-    assert "12 campaigns, at most 2,880 property evaluations, about" in text  # 2 tasks, 3 arms, 2 seeds
+    assert "12 campaigns, at most 3,012 property evaluations, about" in text  # 2 tasks, 3 arms, 2 seeds
     assert "[1/12] density-learned-0: finished after 75 s" in text
     assert "Report: here/report.md" in text
 

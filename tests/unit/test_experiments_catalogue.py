@@ -147,9 +147,14 @@ def test_cost_grows_with_what_is_done():
 
 
 def test_a_budget_is_overspent_by_less_than_an_iteration():
-    sizes = ["iterations=10", "evaluation.per_iteration=12"]
+    sizes = ["iterations=10", "evaluation.per_iteration=12", "evaluation.initial=0"]
     assert most_evaluations(load_task("density", "quick", sizes)) == 120
     assert most_evaluations(load_task("density", "quick", [*sizes, "stop.max_evaluations=50"])) == 61
+    assert most_evaluations(load_task("density", "quick", [*sizes, "evaluation.initial=40"])) == 40 + 9 * 12
+    assert (
+        most_evaluations(load_task("density", "quick", [*sizes, "evaluation.initial=40", "stop.max_evaluations=9"]))
+        == 40
+    )
 
 
 def test_times_for_people():

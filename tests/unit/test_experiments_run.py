@@ -113,7 +113,7 @@ def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
         assert ET.parse(report.parent / name).getroot().tag.endswith("svg")
     table = rows(report.parent / "table.csv")
     assert [row["campaign"] for row in table] == listener.begun
-    assert all(float(row["evaluations"]) == 36 for row in table)
+    assert all(float(row["evaluations"]) == 48 + 12 + 12 for row in table)
     assert all(0 <= float(row["sun_judged"]) <= 1 for row in table)
     summary = rows(report.parent / "summary.csv")
     assert {row["arm"] for row in summary} == {"learned", "unscreened", "prior"}

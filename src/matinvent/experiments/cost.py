@@ -24,7 +24,8 @@ _SAMPLE_STEP, _RELAX, _PAIR, _PAIR_PAPER = 0.0035, 0.25, 0.004, 0.008
 _START = 10.0
 #: Denoising steps of the shipped prior, and crystals relaxed for each that is evaluated.
 _STEPS, _RELAXED_PER_SURVIVOR = 40, 2.7
-#: Seconds of one core per evaluated crystal, means on the faster machine; what is not named costs some milliseconds.
+#: Seconds of one core per evaluated crystal: what is not named, and means on the faster machine.
+_CHEAP = 0.01
 _EVALUATION = {
     "bulk_modulus": 1.5, "bulk_modulus_vrh": 1.0, "shear_modulus": 1.0, "young_modulus": 1.0, "pugh_ratio": 1.0,
     "poisson_ratio": 1.0, "heat_capacity": 1.5, "dielectric": 0.1, "figure_of_merit": 0.1,
@@ -44,40 +45,52 @@ def estimated_seconds(plan: Sequence[Planned], parallel: int = 1, cores: int = _
 def _seconds(planned: Planned, cores: int) -> float:
     """Wall time of a campaign of an experiment, with all cores."""
     if planned.source:
-        work = sum(stage.iterations * _evaluating(stage) for stage in planned.config.by_stage())
-        return work * _MEASURED_CORES / cores
+        each = sum(_EVALUATION.get(objective.property, _CHEAP) for objective in planned.config.objectives)
+        return most_evaluations(planned.config) * each * _MEASURED_CORES / cores
     return campaign_seconds(planned.config, cores) + _judging(planned) * _MEASURED_CORES / cores
 
 
 def campaign_seconds(config: CampaignConfig, cores: int = _MEASURED_CORES) -> float:
     """Wall time of one campaign on a machine like the measured one with so many cores, without its start."""
-    return sum(stage.iterations * _iteration(stage) for stage in config.by_stage()) * _MEASURED_CORES / cores
+    work = 0.0
+    for number, stage in enumerate(config.by_stage()):
+        each, limit, first = _budget(stage, number)
+        iterations = stage.iterations
+        if limit is not None:
+            iterations = min(iterations, 1 + max(0, math.ceil((limit - first) / each)))
+        work += iterations * _iteration(stage) + (first - each) * _evaluated(stage)
+    return work * _MEASURED_CORES / cores
 
 
 def most_evaluations(config: CampaignConfig) -> int:
     """How many evaluations a campaign may spend; the iteration that reaches a limit is finished."""
     most = 0.0
-    for stage in config.by_stage():
-        each, limit = stage.evaluation.per_iteration, stage.stop.max_evaluations
-        most += min(stage.iterations * each, math.inf if limit is None else limit - 1 + each)
+    for number, stage in enumerate(config.by_stage()):
+        each, limit, first = _budget(stage, number)
+        all_of_them = first + (stage.iterations - 1) * each
+        most += min(all_of_them, math.inf if limit is None else max(first, limit - 1 + each))
     return int(most)
+
+
+def _budget(stage: CampaignConfig, number: int) -> tuple[int, int | None, int]:
+    """Evaluations of an iteration of a stage (0-based), of all, and of its first, which may be that of the campaign."""
+    return stage.evaluation.per_iteration, stage.stop.max_evaluations, stage.evaluation.wanted(number)
 
 
 def _iteration(config: CampaignConfig) -> float:
     """Of a campaign without stages, on two cores."""
-    samples, evaluated = config.generator.samples, config.evaluation.per_iteration
+    samples = config.generator.samples
     sampling = samples * (config.generator.steps or _STEPS) * _SAMPLE_STEP
-    relaxing = 0.0
-    if config.screening.enabled and config.screening.relaxation.enabled:
-        needed = samples if config.screening.exhaustive else _RELAXED_PER_SURVIVOR * evaluated
-        relaxing = min(needed, samples) * _RELAX
-    return sampling + relaxing + _evaluating(config) + _learning(config)
+    if config.screening.exhaustive:
+        sampling += max(0, samples - config.evaluation.per_iteration * _RELAXED_PER_SURVIVOR) * _RELAX
+    return sampling + config.evaluation.per_iteration * _evaluated(config) + _learning(config)
 
 
-def _evaluating(config: CampaignConfig) -> float:
-    """Of one iteration."""
-    each = sum(_EVALUATION.get(objective.property, 0.01) for objective in config.objectives)
-    return config.evaluation.per_iteration * each
+def _evaluated(config: CampaignConfig) -> float:
+    """Of one evaluated crystal, with the relaxation of those that do not survive."""
+    each = sum(_EVALUATION.get(objective.property, _CHEAP) for objective in config.objectives)
+    relaxes = config.screening.enabled and config.screening.relaxation.enabled
+    return each + (_RELAXED_PER_SURVIVOR * _RELAX if relaxes else 0.0)
 
 
 def _learning(config: CampaignConfig) -> float:

@@ -55,10 +55,11 @@ class ConsoleCallback(Callback):
         verb = f"resuming at iteration {first_iteration + 1}" if first_iteration else "starting"
         goal = f": {config.goal}" if config.goal else ""
         self._print(f"[bold]{escape(config.name)}[/bold]{escape(goal)}")
+        first, most = config.evaluation.wanted(0), max(s.evaluation.per_iteration for s in config.by_stage())
+        evaluated = f"{first} evaluated in the first, at most {most}" if first > most else f"at most {most} evaluated"
         self._print(
             f"{verb}, {config.total_iterations} iterations of {config.generator.samples} crystals, "
-            f"at most {max(s.evaluation.per_iteration for s in config.by_stage())} evaluated in each; "
-            f"seed {config.seed}; "
+            f"{evaluated} in each; seed {config.seed}; "
             f"directory {escape(str(directory))}"
         )
         self._metrics = ["reward_mean", "reward_max", *(f"{name}_mean" for name in config.properties())]
