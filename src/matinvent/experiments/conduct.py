@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from matinvent.errors import InputError
@@ -84,8 +84,16 @@ def report_so_far(request: Request, plan: Sequence[Planned], path: Path) -> Path
     target.mkdir(exist_ok=True)
     for figure in target.glob("*.svg"):  # of fewer tasks others are drawn
         figure.unlink()
-    left = ", ".join(f"{task} (seed {seed})" for task, seed in sorted(incomplete))
+    left = _in_words(incomplete)
     return make_report(folder, request, complete, target, f"so far; not finished: {left}" if left else "")
+
+
+def _in_words(incomplete: Iterable[tuple[str, int]]) -> str:
+    """Tasks with their seeds, e.g. ``density (seed 2), hhi (seeds 1, 2)``."""
+    seeds: dict[str, list[str]] = {}
+    for task, seed in sorted(incomplete):
+        seeds.setdefault(task, []).append(str(seed))
+    return ", ".join(f"{task} (seed{'s' * (len(own) > 1)} {', '.join(own)})" for task, own in seeds.items())
 
 
 def make_report(
