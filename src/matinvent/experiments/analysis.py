@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from matinvent.experiments.hacking import HackingReport, judge_record
-from matinvent.experiments.records import Evaluated, Record, known, quarter_size, rewards, scored
+from matinvent.experiments.records import Evaluated, Record, known, rewards, scored
 from matinvent.experiments.significance import effect_size, permutation_p
 from matinvent.rewards.pareto import hypervolume
 
@@ -90,7 +90,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
     """
     everything = record.scored
     first, last = record.quarters()
-    spent, late = len(record.evaluated), quarter_size(len(record.evaluated))
+    spent = len(record.evaluated)
     sun_first, sun_last = record.metric_quarters("sun")
     validity_first, validity_last = record.metric_quarters("validity")
     volumes = hypervolumes(record.config, record.evaluated)
@@ -102,9 +102,9 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "reward_last": _mean(rewards(last)),
         "effect": effect_size(rewards(first), rewards(last)),
         "p": permutation_p(rewards(first), rewards(last)),
-        "hits": _hits(everything),
-        "hits_per_100": 100 * _hits(everything) / spent if spent else None,
-        "hits_per_100_last": 100 * _hits(last) / late if spent else None,
+        "hits": count_hits(everything),
+        "hits_per_100": 100 * count_hits(everything) / spent if spent else None,
+        "hits_per_100_last": 100 * count_hits(record.late) / len(record.late) if spent else None,
         "goal_evaluations": evaluations_to_goal(record.config, record.evaluated),
         "sun": known(record.metrics["sun"].mean()) if "sun" in record.metrics else None,
         "sun_first": sun_first,
@@ -133,16 +133,18 @@ def at_equal_numbers(campaigns: Sequence[Analysed]) -> list[Analysed]:
     campaign with the fewest has (rarefaction). ``hypervolume_equal``: when as many evaluations were spent as by the
     campaign that spent the fewest.
     """
+    tasks: dict[str, list[Record]] = {}
+    for campaign in campaigns:
+        tasks.setdefault(campaign.planned.task, []).append(campaign.record)
+    least = {task: min(len(r.scored) for r in own) for task, own in tasks.items()}
+    spent = {task: min(len(r.evaluated) for r in own) for task, own in tasks.items()}
     compared = []
     for campaign in campaigns:
-        same = [other.record for other in campaigns if other.planned.task == campaign.planned.task]
-        least = min(len(record.scored) for record in same)
-        crystals = campaign.record.scored
-        volumes = _hypervolume_when(campaign.record, min(len(record.evaluated) for record in same))
+        task, crystals = campaign.planned.task, campaign.record.scored
         equal = {
-            "compositions_equal": distinct_of([crystal.composition for crystal in crystals], least),
-            "systems_equal": distinct_of([crystal.elements for crystal in crystals], least),
-            "hypervolume_equal": volumes,
+            "compositions_equal": distinct_of([crystal.composition for crystal in crystals], least[task]),
+            "systems_equal": distinct_of([crystal.elements for crystal in crystals], least[task]),
+            "hypervolume_equal": _hypervolume_when(campaign.record, spent[task]),
         }
         compared.append(replace(campaign, numbers={**campaign.numbers, **equal}))
     return compared
@@ -219,7 +221,8 @@ def _property_mean(evaluated: Sequence[Evaluated], name: str) -> float | None:
     return _mean(c.properties[name] for c in evaluated if name in c.properties)
 
 
-def _hits(evaluated: Sequence[Evaluated]) -> int:
+def count_hits(evaluated: Sequence[Evaluated]) -> int:
+    """Crystals that meet every objective."""
     return sum(crystal.hit for crystal in evaluated)
 
 

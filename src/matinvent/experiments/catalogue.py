@@ -283,7 +283,7 @@ class Planned:
     arm: Arm
     seed: int
     config: CampaignConfig
-    judged: int = 0
+    judged: int
     source: str = ""
 
 

@@ -45,8 +45,7 @@ def estimated_seconds(plan: Sequence[Planned], parallel: int = 1, cores: int = _
 def _seconds(planned: Planned, cores: int) -> float:
     """Wall time of a campaign of an experiment, with all cores."""
     if planned.source:
-        each = sum(_EVALUATION.get(objective.property, _CHEAP) for objective in planned.config.objectives)
-        return most_evaluations(planned.config) * each * _MEASURED_CORES / cores
+        return most_evaluations(planned.config) * _evaluation(planned.config) * _MEASURED_CORES / cores
     return campaign_seconds(planned.config, cores) + _judging(planned) * _MEASURED_CORES / cores
 
 
@@ -79,18 +78,21 @@ def _budget(stage: CampaignConfig, number: int) -> tuple[int, int | None, int]:
 
 def _iteration(config: CampaignConfig) -> float:
     """Of a campaign without stages, on two cores."""
-    samples = config.generator.samples
+    samples, evaluated = config.generator.samples, config.evaluation.per_iteration
     sampling = samples * (config.generator.steps or _STEPS) * _SAMPLE_STEP
-    if config.screening.exhaustive:
-        sampling += max(0, samples - config.evaluation.per_iteration * _RELAXED_PER_SURVIVOR) * _RELAX
-    return sampling + config.evaluation.per_iteration * _evaluated(config) + _learning(config)
+    beyond = max(0, samples - evaluated * _RELAXED_PER_SURVIVOR) * _RELAX if config.screening.exhaustive else 0.0
+    return sampling + beyond + evaluated * _evaluated(config) + _learning(config)
+
+
+def _evaluation(config: CampaignConfig) -> float:
+    """Of the properties of one crystal."""
+    return sum(_EVALUATION.get(objective.property, _CHEAP) for objective in config.objectives)
 
 
 def _evaluated(config: CampaignConfig) -> float:
     """Of one evaluated crystal, with the relaxation of those that do not survive."""
-    each = sum(_EVALUATION.get(objective.property, _CHEAP) for objective in config.objectives)
     relaxes = config.screening.enabled and config.screening.relaxation.enabled
-    return each + (_RELAXED_PER_SURVIVOR * _RELAX if relaxes else 0.0)
+    return _evaluation(config) + (_RELAXED_PER_SURVIVOR * _RELAX if relaxes else 0.0)
 
 
 def _learning(config: CampaignConfig) -> float:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.errors import InputError
-from matinvent.experiments.records import Evaluated, Record, quarter_size, read_record
+from matinvent.experiments.records import Evaluated, Record, read_record
 
 if TYPE_CHECKING:
     from matinvent.screening.reference import ReferenceSet
@@ -196,8 +196,7 @@ def _warnings(early: Coverage, late: Coverage, valid_first: float | None, valid_
 
 def _failures(record: Record) -> list[str]:
     """That late evaluations failed: of these nobody knows what they would have been worth."""
-    late = record.evaluated[-quarter_size(len(record.evaluated)) :]
-    failed = _share(sum(crystal.reward is None for crystal in late), len(late))
+    failed = _share(sum(crystal.reward is None for crystal in record.late), len(record.late))
     return [f"{failed:.0%} of the late evaluations failed"] if _above(failed, _MANY_FAILED) else []
 
 

@@ -97,8 +97,12 @@ class Record:
 
     def quarters(self) -> tuple[list[Evaluated], list[Evaluated]]:
         """The scored crystals among the first and the last quarter of the evaluations."""
-        size = quarter_size(len(self.evaluated))
-        return scored(self.evaluated[:size]), scored(self.evaluated[-size:])
+        return scored(self.evaluated[: quarter_size(len(self.evaluated))]), scored(self.late)
+
+    @property
+    def late(self) -> list[Evaluated]:
+        """The last quarter of the evaluations, failed ones included."""
+        return self.evaluated[-quarter_size(len(self.evaluated)) :]
 
     def metric_quarters(self, name: str) -> tuple[float | None, float | None]:
         """Means of a metric over the first and the last quarter of the iterations."""

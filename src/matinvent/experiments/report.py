@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from matinvent.experiments.analysis import QUANTITIES, WINDOW, Analysed
+from matinvent.experiments.analysis import QUANTITIES, WINDOW, Analysed, count_hits
 from matinvent.experiments.catalogue import Experiment
 from matinvent.experiments.cost import duration
 from matinvent.experiments.hacking import Coverage
-from matinvent.experiments.records import Evaluated, quarter_size
+from matinvent.experiments.records import Evaluated
 from matinvent.experiments.significance import RateRatio, Spread, welch_p
 
 REPORT = "report.md"
@@ -204,7 +204,7 @@ def _reward_beside(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[s
 def _hit_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
     """Hits of all seeds together, and how many times as often they come as the prior's, in all and at last."""
     hits, spent = _hits(c.record.evaluated for c in own)
-    late, late_spent = _hits(c.record.evaluated[-quarter_size(len(c.record.evaluated)) :] for c in own)
+    late, late_spent = _hits(c.record.late for c in own)
     base, base_spent = _hits(c.record.evaluated for c in prior)
     return [
         f"{hits} of {spent}",
@@ -217,7 +217,7 @@ def _hit_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
 def _hits(evaluated: Iterable[Sequence[Evaluated]]) -> tuple[int, int]:
     """Hits, and evaluations spent, of all campaigns together."""
     crystals = [crystal for campaign in evaluated for crystal in campaign]
-    return sum(crystal.hit for crystal in crystals), len(crystals)
+    return count_hits(crystals), len(crystals)
 
 
 def _times(ratio: RateRatio | None) -> str:

@@ -75,7 +75,8 @@ class Revaluation(Campaign):
         progress(1.0)
         survivors = [candidate for candidate in candidates if candidate.fate is Fate.SURVIVED and not candidate.reason]
         # A campaign of its own goes on from here if this one is interrupted.
-        self.screener.recall([c for c in candidates if c.fate is Fate.KNOWN or c in survivors])
+        evaluated = {candidate.index for candidate in survivors}
+        self.screener.recall([c for c in candidates if c.fate is Fate.KNOWN or c.index in evaluated])
         return survivors
 
     def learn(self, scored: list[Candidate], progress: Callable[[float], None]) -> None:

@@ -35,7 +35,7 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
     Args:
         folder: of the experiment.
         name: of the campaign; its settings are in the folder.
-        judged: crystals of the final agent to screen; 0 for none.
+        judged: crystals of the final agent to screen.
         source: the campaign whose crystals it evaluates, if its run directory is at hand; else it makes its own.
     """
     _follow_parent()
@@ -50,10 +50,9 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
         status = _status(lambda: command_line(["run", str(settings), "--output", str(directory)]))
     if status:
         sys.exit(status)
-    found: dict[str, float] = {}
     if source:  # the same agent
         found = experiment.finished(source).judged
-    elif judged:
+    else:
         from matinvent.experiments.judge import judge_agent
 
         found = judge_agent(directory, judged)

@@ -110,8 +110,9 @@ class Screener:
         return [candidate for candidate in candidates if self._is_valid(candidate) and self._is_wanted(candidate)]
 
     def recall(self, candidates: Iterable[Candidate]) -> None:
-        """Remember stable crystals that were screened elsewhere: evaluated or known ones."""
-        for candidate in candidates if self._config.enabled and self._config.uniqueness else ():
+        """Remember, if the campaign does, stable crystals that were screened elsewhere: evaluated or known ones."""
+        remembers = self._config.enabled and self._config.uniqueness and self._config.unique_within == "campaign"
+        for candidate in candidates if remembers else ():
             assert candidate.final is not None
             identity = self.matcher.identify(candidate.final)
             if isinstance(identity, Identity):
