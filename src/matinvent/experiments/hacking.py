@@ -146,7 +146,7 @@ def _sparse_share(systems: set[frozenset[str]], reference: ReferenceSet) -> floa
 
 def _effective(counts: Counter[str]) -> float | None:
     total = sum(counts.values())
-    return math.exp(-sum(n / total * math.log(n / total) for n in counts.values())) if total else None
+    return math.exp(-math.fsum(n / total * math.log(n / total) for n in counts.values())) if total else None
 
 
 def _share(part: int, whole: int) -> float | None:
