@@ -87,13 +87,14 @@ class Acquisition:
         """The most promising candidates first; apart from them those of which too little is expected (see `choose`).
 
         Which are promising is a matter of the upper bound of the reward alone; in both parts the order is that of the
-        bound times the share that feasibility leaves. All are promising, and as they are, while too few have been
-        evaluated. They are seen as they are: drawn, or after the screening relaxed. Those that cannot be described come
-        last.
+        bound times the share that feasibility and the diversity filter leave. All are promising, and as they are,
+        while too few have been evaluated. They are seen as they are: drawn, or after the screening relaxed. Those that
+        cannot be described come last.
 
         Args:
             candidates: proposals.
-            shares: chance of each to be stable in proportion to the best (see `Feasibility.shares`), (N,).
+            shares: chance of each to be stable in proportion to the best (see `Feasibility.shares`), times what the
+                diversity filter leaves of its reward, (N,).
             wanted: evaluations per iteration.
             rng: draws the surrogate.
         """

@@ -182,6 +182,7 @@ class Campaign:
         wanted = self.stage.config.evaluation.wanted(self.iteration)
         self.feasibility.update(self.draws.numpy(self.iteration, "feasibility"))
         shares = self.feasibility.shares([candidate.structure for candidate in candidates])
+        shares = shares * self.diversity.factors([candidate.composition for candidate in candidates])
         worth, others = self.acquisition.order(candidates, shares, wanted, self.draws.numpy(self.iteration, "acquire"))
         survivors = self.screener.screen(
             worth, self.acquisition.survivors(wanted), progress, reserve=others, fewest=self.acquisition.fewest(wanted)

@@ -47,7 +47,7 @@ class GeneratorConfig(Section):
     """Which prior to start from and how to sample it."""
 
     prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent doctor`) or a checkpoint file.")
-    samples: Count = Field(128, description="Crystals sampled per iteration; those that promise most are screened.")
+    samples: Count = Field(192, description="Crystals sampled per iteration; those that promise most are screened.")
     steps: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         None, description="Denoising steps per sample; null: as the prior's card says."
     )
@@ -159,8 +159,8 @@ class DiversityConfig(Section):
         description="What is counted: sets of elements, which all alloys of one kind share, or reduced formulas, as in "
         "the paper.",
     )
-    tolerance: Annotated[int, Field(ge=0)] = Field(3, description="Occurrences that keep the full reward.")
-    limit: Count = Field(6, description="Occurrences from which the reward is 0.")
+    tolerance: Annotated[int, Field(ge=0)] = Field(6, description="Occurrences that keep the full reward.")
+    limit: Count = Field(18, description="Occurrences from which the reward is 0.")
 
     @model_validator(mode="after")
     def _ordered(self) -> DiversityConfig:
@@ -204,6 +204,11 @@ class LearningConfig(Section):
     accumulate: Count = Field(50, description="Timesteps per optimizer step (paper schedule).")
     top_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Share of the scored crystals learned from."
+    )
+    sharpness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        1.0,
+        description="Lessons count with their reward times exp(-sharpness) for each standard deviation that it is "
+        "below the best one; 0 as in the paper: with all of it.",
     )
     grad_clip: Positive = Field(1.0, description="Largest gradient norm.")
     micro_batch: Count | None = Field(

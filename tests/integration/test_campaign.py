@@ -69,6 +69,20 @@ def test_what_is_proposed_again_wears_its_reward_out(tmp_path):
         assert campaign.diversity.count(composition) == rewarded + repeated
 
 
+def test_what_earns_nothing_any_more_is_evaluated_last(tmp_path):
+    campaign = Campaign.start(toy_config("diversity.enabled=true", "diversity.by=composition"), tmp_path / "run")
+    for _ in range(4):
+        campaign.step()
+    proposals = campaign.sample(lambda *_: None)
+    favourite = campaign.screen(list(proposals), lambda *_: None)[0].composition
+    others = sum(candidate.composition != favourite for candidate in proposals)
+    while campaign.diversity.factor(favourite) > 0:
+        campaign.diversity.credit(favourite, 1.0)
+    chosen = [candidate.composition for candidate in campaign.screen(proposals, lambda *_: None)]
+    assert favourite not in chosen[:others]
+    campaign.close()
+
+
 def test_a_run_directory_is_never_overwritten(tmp_path):
     run_toy(tmp_path / "run", "iterations=1")
     before = fingerprint(tmp_path / "run")

@@ -52,7 +52,7 @@ def campaign_file(tmp_path):
         ("objectives.0.kind=target", "'target' must be given exactly when kind is 'target'"),
         ("objectives.0.target=3", "'target' must be given exactly when kind is 'target'"),
         ("objectives=[]", "'objectives'"),
-        ("diversity.limit=2", r"limit \(2\) must be greater than tolerance \(3\)"),
+        ("diversity.limit=2", r"limit \(2\) must be greater than tolerance \(6\)"),
         ("generator={templates: {min_atoms: 9, max_atoms: 4}}", r"min_atoms \(9\) must not exceed max_atoms \(4\)"),
         ("learning.lambda=0.5", "'learning.lambda'"),
         ("learning.divergence=mse", "'learning.divergence'"),

@@ -17,7 +17,7 @@ from matinvent.rewards.model import RewardModel
 SETTINGS = {
     "name": "lessons",
     "objectives": [{"property": "density", "kind": "maximize", "lo": 0, "hi": 10}],
-    "learning": {"top_fraction": 0.5},
+    "learning": {"top_fraction": 0.5, "sharpness": 0},
     "replay": {"sample": 4},
 }
 
@@ -81,3 +81,24 @@ def test_where_all_kinds_are_alike_rewards_stay_as_they_are():
 def test_nothing_to_learn_from_is_no_error():
     lessons, _, rewards = make()
     assert lessons.choose([], rewards, 0, np.random.default_rng(0)) == ([], [])
+
+
+def sharpened(sharpness: float, *rewards: float) -> list[float]:
+    lessons, _, model = make(learning={"top_fraction": 1, "sharpness": sharpness}, feasibility={"enabled": False})
+    candidates = [scored(i, crystal("Na", "Cl"), reward) for i, reward in enumerate(rewards)]
+    return lessons.choose(candidates, model, 5, np.random.default_rng(0))[1]
+
+
+def test_the_best_lesson_counts_in_full_and_the_others_by_how_far_they_are_behind():
+    assert sharpened(0, 0.8, 0.4) == pytest.approx([0.8, 0.4])
+    assert sharpened(1, 0.8, 0.4) == pytest.approx([0.8, 0.4 * np.exp(-2)])  # two standard deviations behind
+
+
+def test_sharpness_is_the_same_however_close_the_rewards_are():
+    far, near = sharpened(1, 0.8, 0.6, 0.4), sharpened(1, 0.80, 0.79, 0.78)
+    assert np.divide(far, [0.8, 0.6, 0.4]) == pytest.approx(np.divide(near, [0.80, 0.79, 0.78]))
+
+
+@pytest.mark.parametrize("rewards", [(0.0,), (0.0, 0.0), (0.7,), (0.7, 0.7, 0.7), ()])
+def test_lessons_that_are_alike_count_in_full_and_nothing_stays_nothing(rewards):
+    assert sharpened(3, *rewards) == pytest.approx(list(rewards))

@@ -51,7 +51,8 @@ LEARNED = Arm("learned", "MatInvent")
 _UNSCREENED = Arm("unscreened", "without screening", ("screening.enabled=false",))
 _NO_REPLAY = Arm("no-replay", "without replay", ("replay.size=0", "replay.sample=0"))
 _NO_FILTER = Arm("no-filter", "without diversity filter", ("diversity.enabled=false",))
-_BY_COMPOSITION = Arm("by-composition", "filter by composition", ("diversity.by=composition",))
+_PAPERS_FILTER = ("diversity.by=composition", "diversity.tolerance=3", "diversity.limit=6")
+_BY_COMPOSITION = Arm("by-composition", "the paper's filter, by composition", _PAPERS_FILTER)
 _NO_DIVERGENCE = Arm("none", "no divergence", ("learning.sigma=0",))
 _FIXED_TYPES = Arm("fixed-types", "structure types not learned", ("generator.tilt.enabled=false",))
 _NO_CHANCE = Arm("no-feasibility", "without feasibility", ("feasibility.enabled=false",))
@@ -200,8 +201,8 @@ _PAPER_ITERATIONS = {"magnet": 120, "high_k": 240}
 _PAPER_SAMPLES = {"dielectric": (128, 32), "high_k": (128, 32)}
 _PAPER = (
     "learning.schedule=paper", "learning.divergence=paper", "learning.optimizer=per_iteration", "learning.epsilon=1e-8",
-    "generator.tilt.enabled=false", "acquisition.enabled=false", "feasibility.enabled=false",
-    "screening.unique_within=batch", "diversity.by=composition",
+    "learning.sharpness=0", "generator.tilt.enabled=false", "acquisition.enabled=false", "feasibility.enabled=false",
+    "screening.unique_within=batch", *_PAPERS_FILTER,
 )  # fmt: skip
 SCALES = ("quick", "paper")
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from matinvent.candidate import Candidate, Fate
 from matinvent.config import DiversityConfig
 from matinvent.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 class DiversityFilter:
     """Counts the occurrences of each chemical system, or reduced composition, over a campaign's history.
 
-    Occurrences are counted one crystal after another: the first three of a kind keep their reward
+    Occurrences are counted one crystal after another: the first six of a kind keep their reward
     (with the default settings) even when they, and more of the kind, come in the same batch.
     """
 
@@ -65,6 +70,10 @@ class DiversityFilter:
         tolerance, limit = self._config.tolerance, self._config.limit
         left = (limit - self.count(composition)) / (limit - tolerance)
         return min(1.0, max(0.0, left))
+
+    def factors(self, compositions: Iterable[str]) -> NDArray[np.float64]:
+        """:meth:`factor` of each composition, (N,)."""
+        return np.array([self.factor(composition) for composition in compositions])
 
     def count(self, composition: str) -> int:
         """How often its kind was met so far."""
