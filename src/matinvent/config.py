@@ -61,6 +61,9 @@ class GeneratorConfig(Section):
         None,
         description="Crystals drawn per sample, the critic keeps the best; null: as the prior's card says.",
     )
+    balanced: bool = Field(
+        True, description="The last element drawn is one with which charges balance (SMACT), if a likely one does."
+    )
     batch_size: Count | None = Field(None, description="Crystals denoised at once; null: 32 on a CPU, 512 on a GPU.")
     templates: TemplateConfig = TemplateConfig()
     elements: ElementsConfig = ElementsConfig()

@@ -83,6 +83,18 @@ def test_nothing_to_learn_from_is_no_error():
     assert lessons.choose([], rewards, 0, np.random.default_rng(0)) == ([], [])
 
 
+def test_the_surest_kind_leads_though_its_reward_is_smaller():
+    def second_to_first(sharpness: float) -> float:
+        lessons, replay, rewards = make(learning={"sharpness": sharpness})
+        replay.add(crystal("Fe", "Fe", "Cl"), "Fe2Cl", 0.8)
+        candidates = [scored(0, crystal("Na", "Cl"), 0.5)]
+        structures, worth = lessons.choose(candidates, rewards, 5, np.random.default_rng(0))
+        learned = {s.composition.reduced_formula: w for s, w in zip(structures, worth, strict=True)}
+        return learned["Fe2Cl"] / learned["NaCl"]
+
+    assert second_to_first(1.0) == pytest.approx(second_to_first(0.0) * np.exp(-2))  # two standard deviations
+
+
 def sharpened(sharpness: float, *rewards: float) -> list[float]:
     lessons, _, model = make(learning={"top_fraction": 1, "sharpness": sharpness}, feasibility={"enabled": False})
     candidates = [scored(i, crystal("Na", "Cl"), reward) for i, reward in enumerate(rewards)]

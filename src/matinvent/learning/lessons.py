@@ -50,7 +50,7 @@ class Lessons:
         """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones.
 
         Crystals of a kind that is stable less often are learned with less reward, in proportion to the best kind, and
-        so are those of less reward than the best lesson (see `_sharpened`).
+        so are those which then are worth less than the best lesson (see `_sharpened`).
         """
         kept = self._feasibility.shares([c.final for c in scored])
         ranked = sorted(range(len(scored)), key=lambda i: -(scored[i].credit or 0.0) * kept[i])
@@ -61,21 +61,19 @@ class Lessons:
         usable = [(structure, credit) for structure, credit in lessons if structure is not None and credit is not None]
         structures = [structure for structure, _ in usable]
         shares = self._feasibility.shares(structures)
-        worth = self._sharpened([credit for _, credit in usable])
-        return structures, list(worth * shares)
+        return structures, list(self._sharpened(np.array([credit for _, credit in usable]) * shares))
 
-    def _sharpened(self, rewards: Sequence[float]) -> NDArray[np.float64]:
+    def _sharpened(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rewards times exp(-sharpness * (best - reward) / spread), with the standard deviation of them as the spread.
 
         Late in a campaign all lessons are good: rewards of 0.70 and 0.75 teach nearly the same, and the agent stays
         between them. Measured by their spread, the better leads at any stage (advantage-weighted regression, Peng et
         al., arXiv 1910.00177, with the best lesson as the baseline, so that no weight exceeds 1).
         """
-        values = np.asarray(rewards, dtype=float)
-        spread = values.std() if len(values) else 0.0
+        spread = rewards.std() if len(rewards) else 0.0
         if spread <= _ALIKE:
-            return values
-        return np.asarray(values * np.exp(-self._learning.sharpness * (values.max() - values) / spread))
+            return rewards
+        return np.asarray(rewards * np.exp(-self._learning.sharpness * (rewards.max() - rewards) / spread))
 
     def credit_now(self, replayed: Replayed, rewards: RewardModel, iteration: int) -> float:
         """What a remembered crystal is worth in this iteration, after the diversity filter."""

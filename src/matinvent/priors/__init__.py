@@ -93,6 +93,7 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     model.sampler = replace(
         model.sampler,
         corrector_steps=config.corrector_steps,
+        balanced=config.balanced,
         batch_size=config.batch_size,
         templates=templates,
         elements=elements,

@@ -197,6 +197,11 @@ class CrystalBatch:
         """Spread orbit values (B, O, F) to their atoms, (B, N, F)."""
         return torch.gather(values, 1, self.orbit[..., None].expand(-1, -1, values.shape[-1]))
 
+    @property
+    def orbit_sizes(self) -> torch.Tensor:
+        """Atoms of each orbit, (B, O)."""
+        return torch.zeros_like(self.orbit_mask).scatter_add(1, self.orbit, self.atom_mask)
+
     def orbit_mean(self, values: torch.Tensor) -> torch.Tensor:
         """Average atom values (B, N, F) over each orbit, (B, O, F)."""
         weight = self.atom_mask[..., None]

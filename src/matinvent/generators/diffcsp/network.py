@@ -176,8 +176,7 @@ class CrystalEncoder(nn.Module):
         """Element and site features of each atom, (B, N, H)."""
         group, period = self.elements[seen.species].unbind(-1)
         embedded = self.species(seen.species) + self.group(group) + self.period(period)
-        count = torch.zeros_like(batch.orbit_mask).scatter_add(1, batch.orbit, batch.atom_mask)
-        share = (count / batch.n_atoms[:, None])[..., None]
+        share = (batch.orbit_sizes / batch.n_atoms[:, None])[..., None]
         embedded = embedded + self.site(torch.cat([batch.orbit_free, share], -1))
         return batch.atoms_from_orbits(embedded)
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from matinvent.config_screening import ValidityConfig
 from matinvent.errors import Failure
+from matinvent.generators.diffcsp.charges import choose_balanced
 from matinvent.generators.diffcsp.crystal import MAX_Z, Crystal, CrystalBatch, collate, decode_structure
 from matinvent.generators.diffcsp.elements import ElementRules
 from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
@@ -57,6 +58,8 @@ class SamplerConfig:
         candidates: crystals drawn for each one asked for, of one template; the best is kept (:func:`choose`).
         templates: which symmetry templates to draw; all of the library by default.
         elements: which elements crystals may and must have.
+        balanced: the last orbit of a crystal takes an element with which the charges balance, if one of the likely
+            ones does.
     """
 
     steps: int = 50
@@ -69,6 +72,7 @@ class SamplerConfig:
     candidates: int = 1
     templates: TemplateFilter = field(default_factory=TemplateFilter)
     elements: ElementRules = field(default_factory=ElementRules)
+    balanced: bool = True
 
 
 @dataclass(eq=False)
@@ -196,7 +200,7 @@ def _denoise_step(
     score = prediction.score * model.score_scale(now)[:, None, None]
     state.parameters = (state.parameters + (drop * score + noise) * batch.orbit_free) % 1.0
     share = ((now - after) / now)[:, None]
-    state.species = _unmask(batch, state.species, prediction.logits, share, config.elements, rng)
+    state.species = _unmask(batch, state.species, prediction.logits, share, config, rng)
 
 
 def _lattice_posterior(
@@ -216,36 +220,41 @@ def _unmask(
     species: torch.Tensor,
     logits: torch.Tensor,
     share: torch.Tensor,
-    elements: ElementRules,
+    config: SamplerConfig,
     rng: torch.Generator,
 ) -> torch.Tensor:
     """Reveal each masked orbit with probability ``share``, its element drawn from the logits.
 
     Elements are drawn orbit after orbit among those that still let the crystal end with its number of
     distinct elements, no new one once all are there, only new ones when every masked orbit must add one; and
-    among those that the rules of ``elements`` leave.
+    among those that the rules of ``config.elements`` leave.
     """
     species = species.clone()
     hidden = (species == MASKED) & (batch.orbit_mask > 0)
     reveal = hidden & (_rand(species.float(), rng) < share)
     used = torch.zeros(len(batch), MAX_Z + 1, dtype=torch.bool, device=species.device)
     used = used.scatter(1, torch.where(batch.orbit_mask > 0, species, MASKED), True)[:, :MAX_Z]
+    sizes = batch.orbit_sizes
     for orbit in reveal.any(0).nonzero().flatten().tolist():
         missing = (batch.n_elements - used.sum(1))[:, None]
         left = hidden.sum(1, keepdim=True)
-        forbidden = torch.where(missing <= 0, ~used, used & (missing >= left)) | elements.forbidden(used, missing)
-        drawn = _categorical(logits[:, orbit].masked_fill(forbidden, -torch.inf), rng)
+        forbidden = torch.where(missing <= 0, ~used, used & (missing >= left)) | config.elements.forbidden(
+            used, missing
+        )
+        scores = _gumbel(logits[:, orbit].masked_fill(forbidden, -torch.inf), rng)
         chosen = reveal[:, orbit]
+        last = chosen & (left[:, 0] == 1) & config.balanced
+        drawn = choose_balanced(scores, last, species, sizes, orbit)
         species[:, orbit] = torch.where(chosen, drawn, species[:, orbit])
         used = used | (chosen[:, None] & nn.functional.one_hot(drawn, MAX_Z).bool())
         hidden[:, orbit] &= ~chosen
     return species
 
 
-def _categorical(logits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Gumbel-max draw over the last dimension."""
+def _gumbel(logits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Scores whose largest is a draw from the logits (Gumbel-max)."""
     uniform = _rand(logits, rng).clamp(1e-9, 1 - 1e-7)
-    return (logits - (-uniform.log()).log()).argmax(-1)
+    return logits - (-uniform.log()).log()
 
 
 def _langevin_step(
