@@ -26,6 +26,7 @@ from matinvent.generators.diffcsp.sampler import SamplerConfig, choose
 from matinvent.generators.diffcsp.seen import SeenFormulas
 from matinvent.generators.diffcsp.template import operations
 from matinvent.screening.constraints import Constraints
+from matinvent.screening.validity import check_charges
 
 SMALL = NetworkConfig(hidden=32, edge=16, layers=2, frequencies=4, radial=6)
 
@@ -360,3 +361,13 @@ def test_odd_structures_are_failures_in_their_place(model):
     odd = Structure(Lattice.cubic(4), [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]])
     encoded = model.encode([CRYSTALS["rutile"], odd, CRYSTALS["diamond"]])
     assert [isinstance(item, Failure) for item in encoded] == [False, True, False]
+
+
+def test_more_crystals_balance_their_charges_if_that_is_asked_for(model):
+    def balanced(wanted: bool) -> int:
+        drawn = model.clone()
+        drawn.sampler = SamplerConfig(steps=4, balanced=wanted)
+        crystals = [s for s in drawn.sample(60, torch.Generator().manual_seed(0)) if not isinstance(s, Failure)]
+        return sum(check_charges(crystal.composition) is None for crystal in crystals)
+
+    assert balanced(True) > balanced(False)
