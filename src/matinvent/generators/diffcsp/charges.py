@@ -8,6 +8,7 @@ prior's sense for their proportions. Whether oxidation states balance (SMACT, Da
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from math import gcd
 from typing import TYPE_CHECKING
@@ -40,23 +41,23 @@ def choose_balanced(
     """
     best, ranked = scores.topk(_TRIES)
     chosen = ranked[:, 0].clone()
-    for row in last.nonzero().flatten().tolist():
-        atoms: Counter[int] = Counter()
-        for index, size in enumerate(sizes[row].tolist()):
-            if index != orbit and size:
-                atoms[int(species[row, index]) + 1] += round(size)
-        added = round(float(sizes[row, orbit]))
-        for element, score in zip(ranked[row].tolist(), best[row].tolist(), strict=True):
-            if score == -float("inf"):
-                break
-            if _balanced(_formula(atoms + Counter({element + 1: added}))):
-                chosen[row] = element
+    rows = last.nonzero().flatten()
+    known = zip(*(values[rows].tolist() for values in (species, sizes, ranked, best)), strict=True)
+    for row, (elements, atoms, wishes, merits) in zip(rows.tolist(), known, strict=True):
+        for wish, merit in zip(wishes, merits, strict=True):
+            elements[orbit] = wish
+            if merit > -float("inf") and _balanced(_formula(elements, atoms)):
+                chosen[row] = wish
                 break
     return chosen
 
 
-def _formula(atoms: Counter[int]) -> tuple[tuple[int, int], ...]:
-    """Atomic numbers with their reduced counts, in order."""
+def _formula(elements: Sequence[int], sizes: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """Atomic numbers with their reduced counts, in order, of orbits with these element indices and sizes."""
+    atoms: Counter[int] = Counter()
+    for element, size in zip(elements, sizes, strict=True):
+        atoms[element + 1] += round(size)
+    atoms = +atoms  # without padding
     divisor = gcd(*atoms.values())
     return tuple((number, count // divisor) for number, count in sorted(atoms.items()))
 

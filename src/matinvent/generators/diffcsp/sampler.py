@@ -227,7 +227,8 @@ def _unmask(
 
     Elements are drawn orbit after orbit among those that still let the crystal end with its number of
     distinct elements, no new one once all are there, only new ones when every masked orbit must add one; and
-    among those that the rules of ``config.elements`` leave.
+    among those that the rules of ``config.elements`` leave. The last one may balance the charges
+    (:func:`choose_balanced`).
     """
     species = species.clone()
     hidden = (species == MASKED) & (batch.orbit_mask > 0)
