@@ -10,6 +10,7 @@ reward, and is not in the paper, where evaluated crystals are drawn at random.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -87,9 +88,10 @@ class Acquisition:
         """The most promising candidates first; apart from them those of which too little is expected (see `choose`).
 
         Which are promising is a matter of the upper bound of the reward alone; in both parts the order is that of the
-        bound times the share that feasibility and the diversity filter leave. All are promising, and as they are,
-        while too few have been evaluated. They are seen as they are: drawn, or after the screening relaxed. Those that
-        cannot be described come last.
+        bound times the share that feasibility and the diversity filter leave, and of proposals of one chemical system
+        each counts ``repeat`` times as much as the one before it. All are promising, and as they are, while too few
+        have been evaluated. They are seen as they are: drawn, or after the screening relaxed. Those that cannot be
+        described come last.
 
         Args:
             candidates: proposals.
@@ -103,6 +105,7 @@ class Acquisition:
         enough = self._enough(wanted)
         expected, known = bounds.copy(), np.isfinite(bounds)
         expected[known] *= shares[known]
+        expected *= self._config.repeat ** _precedents(candidates, np.lexsort((-bounds, -expected)))
         ranked = np.lexsort((-bounds, -expected))  # stable: equals stay in order
         return (
             [candidates[i] for i in ranked if bounds[i] >= enough],
@@ -169,3 +172,14 @@ class Acquisition:
     def _reward(self, lesson: _Lesson) -> float | None:
         """What a crystal is worth now: nothing where its evaluation failed."""
         return 0.0 if lesson.failed else self._reward_of(lesson.properties, lesson.stage)
+
+
+def _precedents(candidates: Sequence[Candidate], ranked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many candidates of the same chemical system each has before it in an order, (N,)."""
+    met: Counter[str] = Counter()
+    before = np.zeros(len(candidates), dtype=np.int64)
+    for i in ranked:
+        system = candidates[i].chemical_system
+        before[i] = met[system]
+        met[system] += 1
+    return before

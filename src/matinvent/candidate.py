@@ -113,6 +113,11 @@ class Candidate:
         """Reduced formula, elements in electronegativity order (pymatgen); empty without crystal."""
         return "" if self.final is None else self.final.composition.reduced_formula
 
+    @property
+    def chemical_system(self) -> str:
+        """Elements in alphabetical order, e.g. Al-Fe-O (pymatgen); empty without crystal."""
+        return "" if self.final is None else self.final.chemical_system
+
     def reject(self, fate: Fate, reason: str) -> None:
         """Record that the crystal goes no further."""
         self.fate = fate

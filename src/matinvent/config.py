@@ -110,6 +110,11 @@ class AcquisitionConfig(Section):
         description="Share of the proposals that come from the frozen prior, so that the surrogate may choose other "
         "chemistry than the agent's.",
     )
+    repeat: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9,
+        description="What is expected of a proposal counts times this for each better one of its chemical system in "
+        "an iteration, so that evaluations are spread over several systems; 1: they are not.",
+    )
 
 
 class FeasibilityConfig(Section):
@@ -119,6 +124,11 @@ class FeasibilityConfig(Section):
         True,
         description="Crystals of a kind that is rarely stable are learned with less reward, and screened later "
         "(where a surrogate orders them), so that the agent stays where crystals are stable; off: as in the paper.",
+    )
+    enough: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.75,
+        description="Chance to be stable from which a kind keeps all of its reward. At 1 none has enough, and of two "
+        "rewards that differ little the one that is stable more often leads.",
     )
     min_screened: Count = Field(24, description="Screened crystals before a chance is estimated.")
 

@@ -72,11 +72,11 @@ class Feasibility:
         return chances
 
     def shares(self, structures: Sequence[Structure | None]) -> NDArray[np.float64]:
-        """What each keeps of its reward, (N,), in [0, 1]: its chance, in proportion to the best of these crystals.
+        """What each keeps of its reward, (N,), in [0, 1]: its chance in proportion to ``enough``, all from there on.
 
-        So differences between kinds of crystals count, not how hard the whole task is. Where the chance is not known
-        all is kept.
+        Where even the best of these crystals has less, its chance is taken for enough: differences between kinds of
+        crystals count, not how hard the whole task is. Where the chance is not known all is kept.
         """
         chances = self.chances(structures)
-        best = max(np.nanmax(chances, initial=0.0), _HOPELESS)
-        return np.nan_to_num(chances / best, nan=1.0)
+        enough = min(max(np.nanmax(chances, initial=0.0), _HOPELESS), self._config.enough)
+        return np.minimum(np.nan_to_num(chances / enough, nan=1.0), 1.0)

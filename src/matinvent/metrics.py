@@ -99,7 +99,7 @@ def _diversity(scored: Sequence[Candidate]) -> dict[str, float | None]:
     finals = [c.final for c in scored if c.final is not None]
     return {
         "distinct_compositions": len({c.composition for c in scored}),
-        "distinct_chemical_systems": len({s.chemical_system for s in finals}),
+        "distinct_chemical_systems": len({c.chemical_system for c in scored}),
         "distinct_elements": len({e.symbol for s in finals for e in s.composition}),
         "single_element_share": _mean(float(len(s.composition) == 1) for s in finals),
     }

@@ -126,6 +126,19 @@ def test_what_promises_too_little_is_screened_last():
     assert (acquisition.fewest(8), acquisition.fewest(9)) == (2, 3)
 
 
+def test_evaluations_are_spread_over_chemical_systems():
+    proposals = [*(Candidate(1, i, crystal("Au", "Pt")) for i in range(8)), Candidate(1, 8, crystal("Au", "Mo"))]
+    ranks = {}
+    for repeat in (1.0, 0.9):
+        acquisition = make(exploration=0.0, promise=0.0, repeat=repeat)
+        acquisition.remember(evaluated(pairs(np.random.default_rng(1), 60)), 0)
+        ordered, _ = acquisition.order(proposals, np.ones(9), 8, np.random.default_rng(2))
+        assert [c.index for c in ordered if c.index < 8] == list(range(8))
+        ranks[repeat] = [c.index for c in ordered].index(8)
+    assert ranks[1.0] == 8
+    assert 0 < ranks[0.9] < 8
+
+
 def test_what_is_hardly_stable_is_screened_later():
     rng = np.random.default_rng(0)
     acquisition = make(exploration=0.0, promise=0.0)

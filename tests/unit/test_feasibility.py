@@ -97,6 +97,14 @@ def test_shares_compare_kinds_and_not_tasks():
     assert both.max() == 1.0
 
 
+def test_of_kinds_that_are_stable_enough_none_is_preferred():
+    asked = [salt(cation, "Cl") for cation in [*STEADY, *SHAKY]]
+    feasibility = taught(screened(np.random.default_rng(0), 400), enough=0.6)
+    shares, chances = feasibility.shares(asked), feasibility.chances(asked)
+    assert shares[: len(STEADY)].tolist() == [1.0] * len(STEADY)
+    assert shares[len(STEADY) :] == pytest.approx(chances[len(STEADY) :] / 0.6)
+
+
 def test_where_nothing_is_stable_nothing_is_learned():
     hopeless = [Candidate(0, i, salt("Fe", anion), fate=Fate.UNSTABLE) for i, anion in enumerate(ANIONS * 10)]
     assert taught(hopeless).shares([salt("Fe", "O")]).tolist() == [0.0]
