@@ -95,8 +95,8 @@ class Acquisition:
 
         Args:
             candidates: proposals.
-            shares: chance of each to be stable in proportion to the best (see `Feasibility.shares`), times what the
-                diversity filter leaves of its reward, (N,).
+            shares: what its chance to be stable (see `Feasibility.shares`) and the diversity filter leave of the reward
+                of each, (N,).
             wanted: evaluations per iteration.
             rng: draws the surrogate.
         """

@@ -49,7 +49,7 @@ class Lessons:
     ) -> tuple[list[Structure], list[float]]:
         """Structures and rewards to learn from: the top share of the scored crystals plus replayed ones.
 
-        Crystals of a kind that is stable less often are learned with less reward, in proportion to the best kind, and
+        Crystals of a kind that is not stable often enough are learned with less reward (see `Feasibility.shares`), and
         so are those which then are worth less than the best lesson (see `_sharpened`).
         """
         kept = self._feasibility.shares([c.final for c in scored])
