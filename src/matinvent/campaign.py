@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from matinvent.acquisition import Acquisition
-from matinvent.candidate import Candidate, Fate, funnel
+from matinvent.candidate import Candidate, Fate, commonest_fate, funnel
 from matinvent.draws import Draws
 from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.executors import available_cores
@@ -92,10 +92,17 @@ class Campaign:
         """Continue a campaign from its newest checkpoint; what came after it is forgotten and redone.
 
         Raises:
-            CheckpointError: the directory holds no campaign or its checkpoint is damaged.
+            CheckpointError: the directory holds no campaign, its checkpoint is damaged, or its ledger is gone.
+            ConfigError: the objectives are others than those it began with.
         """
         run, config = RunDirectory.open(directory)
         run.lock()
+        if run.begun and not run.ledger_file.is_file():
+            run.unlock()
+            raise CheckpointError(
+                f"{run.ledger_file}: missing; the campaign cannot go on without what it has seen. Put the file back, "
+                f"or begin a campaign from this one's agent: --set start.agent={directory}"
+            )
         campaign = cls(config, run, callbacks)
         campaign._restore()
         return campaign
@@ -153,9 +160,11 @@ class Campaign:
                 self.lessons.keep(candidate, self._worth(candidate), self.stage.number)
         self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)
+        others = [candidate for candidate in candidates if candidate.fate is not Fate.SCORED]
         self._tell(
             f"{len(candidates)} starting crystals: {len(scored)} have a reward, {len(self.replay)} are in the replay "
-            f"buffer; see ase db {self.directory.ledger_file} iteration={BEFORE_THE_FIRST} -c source,fate,reward,reason"
+            f"buffer{f'; {commonest_fate(others)}' if others else ''}; "
+            f"see ase db {self.directory.ledger_file} iteration={BEFORE_THE_FIRST} -c source,fate,reward,reason"
         )
 
     def step(self) -> IterationReport:
@@ -188,7 +197,7 @@ class Campaign:
             worth, self.acquisition.survivors(wanted), progress, reserve=others, fewest=self.acquisition.fewest(wanted)
         )
         if not survivors:
-            self._notes.append("no crystal survived the screening")
+            self._notes.append(f"no crystal survived the screening; {commonest_fate(candidates)}")
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))
         for candidate in left:
             candidate.reason = "not chosen for evaluation"
@@ -200,6 +209,9 @@ class Campaign:
         scored = self._score(survivors, progress)
         for candidate in scored:
             candidate.credit = self.diversity.credit(candidate.composition, self._worth(candidate))
+        if scored and not any(c.reward for c in scored):
+            values = ", ".join(f"{name} {value:.4g}" for name, value in scored[0].properties.items())
+            self._notes.append(f"all rewards are 0; values are beyond the objectives' ramps, e.g. {values}")
         failed = [c for c in survivors if c.fate is Fate.EVAL_FAILED]
         if failed:
             self._notes.append(f"{len(failed)} of {len(survivors)} evaluations failed, e.g. {failed[0].reason}")
@@ -319,9 +331,8 @@ class Campaign:
 
     def _ranked(self, n: int) -> list[Candidate]:
         """The best crystals that the campaign has found, by the rewards of the present stage."""
-        given = len(self.start_from.crystals)
-        best = self.curriculum.rank(self.ledger.candidates()) if self.config.stages else self.ledger.best(n + given)
-        return [c for c in best if not c.source and c.reward][:n]
+        best = self.curriculum.rank(self.ledger.candidates()) if self.config.stages else self.ledger.best(n)
+        return [c for c in best if c.reward][:n]
 
     def _tell(self, text: str) -> None:
         for callback in self.callbacks if text else ():

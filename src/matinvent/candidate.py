@@ -6,6 +6,7 @@ imports neither torch nor pymatgen at run time, so that ledgers and reports stay
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -139,6 +140,16 @@ _LAST_STATION = {
     Fate.EVAL_FAILED: "novel",
     Fate.SCORED: "scored",
 }
+
+
+def commonest_fate(candidates: Iterable[Candidate]) -> str:
+    """What became of most candidates, for people: ``5 of 6 excluded, e.g. cubic crystal``."""
+    listed = list(candidates)
+    if not listed:
+        return "none was proposed"
+    fate, count = Counter(candidate.fate for candidate in listed).most_common(1)[0]
+    reason = next((candidate.reason for candidate in listed if candidate.fate is fate), "")
+    return f"{count} of {len(listed)} {fate.value.replace('_', ' ')}" + (f", e.g. {reason}" if reason else "")
 
 
 def funnel(candidates: Iterable[Candidate]) -> dict[str, int]:

@@ -6,7 +6,7 @@ A campaign file is YAML; unknown keys are refused, and ``--set a.b=c`` overrides
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,7 @@ from matinvent.config_goals import (
     Section,
 )
 from matinvent.config_screening import ScreeningConfig
+from matinvent.errors import ConfigError
 
 
 class TemplateConfig(CrystalKind):
@@ -46,7 +47,7 @@ class TiltSection(Section):
 class GeneratorConfig(Section):
     """Which prior to start from and how to sample it."""
 
-    prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent doctor`) or a checkpoint file.")
+    prior: str = Field("mp-symmetric", description="Shipped prior (see `matinvent priors`) or a checkpoint file.")
     samples: Count = Field(192, description="Crystals sampled per iteration; those that promise most are screened.")
     steps: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         None, description="Denoising steps per sample; null: as the prior's card says."
@@ -61,8 +62,10 @@ class GeneratorConfig(Section):
         None,
         description="Crystals drawn per sample, the critic keeps the best; null: as the prior's card says.",
     )
-    balanced: bool = Field(
-        True, description="The last element drawn is one with which charges balance (SMACT), if a likely one does."
+    balanced: bool | Literal["strictly"] = Field(
+        True,
+        description="The last element drawn is one with which charges balance (SMACT), if a likely one does; strictly: "
+        "also in alloys, as constraints.charge_balanced has it.",
     )
     batch_size: Count | None = Field(None, description="Crystals denoised at once; null: 32 on a CPU, 512 on a GPU.")
     templates: TemplateConfig = TemplateConfig()
@@ -72,13 +75,19 @@ class GeneratorConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def within(self, constraints: ConstraintsConfig) -> GeneratorConfig:
-        """The same, but what is left open is set so that proposals satisfy a campaign's constraints."""
+        """The same, narrowed so that proposals satisfy a campaign's constraints as well.
 
-        def filled(own: Section) -> Section:
-            empty = {name: getattr(constraints, name, None) for name, value in own if value in (None, ())}
-            return own.model_copy(update={name: value for name, value in empty.items() if value is not None})
-
-        return self.model_copy(update={"templates": filled(self.templates), "elements": filled(self.elements)})
+        Raises:
+            ConfigError: no crystal satisfies both.
+        """
+        try:
+            templates, elements = self.templates.and_kind(constraints), self.elements.and_elements(constraints)
+        except ConfigError as error:
+            raise ConfigError(f"constraints, together with the settings of generator: {error}") from None
+        strictly = constraints.charge_balanced and self.balanced
+        return self.model_copy(
+            update={"templates": templates, "elements": elements, **({"balanced": "strictly"} if strictly else {})}
+        )
 
 
 class AcquisitionConfig(Section):
@@ -258,6 +267,14 @@ class StageConfig(Section):
     stop: StopConfig | None = Field(
         None, description="Rules that differ in this stage; evaluations, hits and plateau are counted in each stage."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_section(cls, data: Any) -> Any:
+        empty = [key for key, value in data.items() if value is None] if isinstance(data, dict) else []
+        if empty:
+            raise ValueError(f"{', '.join(empty)}: null means nothing here; leave it out, or change single settings")
+        return data
 
 
 class StartConfig(Section):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -13,6 +13,13 @@ from pydantic import ValidationError
 from matinvent.config import CampaignConfig
 from matinvent.config_goals import Section
 from matinvent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+#: What pydantic calls by its Python name.
+_EXPECTED = {"tuple_type": "should be a list", "model_type": "should be a mapping of settings"}
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> CampaignConfig:
@@ -29,24 +36,40 @@ def build_config(data: dict[str, Any], overrides: Sequence[str] = (), origin: st
     for override in overrides:
         data = apply_override(data, override)
     try:
-        return CampaignConfig.model_validate(data)
+        config = CampaignConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(explain(error, origin)) from None
+    if config.stages and any(override.partition("=")[0].strip() == "iterations" for override in overrides):
+        raise ConfigError("--set iterations: the stages have iterations of their own; set stages.0.iterations, ...")
+    return config
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, with our own error for whatever is wrong with the file."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        raise ConfigError(f"{path}: the file is empty")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
     return data
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML in which a key that is given twice is an error: the former value would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            raise yaml.MarkedYAMLError(problem=f"'{repeated}' is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
@@ -77,6 +100,8 @@ def _assign(node: Any, keys: list[str], value: Any, override: str) -> Any:
     if node is not None and not isinstance(node, dict):
         raise ConfigError(f"--set {override}: '{key}' cannot be set inside the value {node!r}")
     node = node or {}
+    if key.isdigit():
+        raise ConfigError(f"--set {override}: there is no list that has an entry {key}")
     return {**node, key: _assign(node.get(key), rest, value, override)}
 
 
@@ -93,10 +118,16 @@ def explain(error: ValidationError, origin: str) -> str:
         elif fault["type"] == "missing":
             lines.append(f"'{where}' is required")
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(fault["input"], dict | list) else f" (given: {fault['input']!r})"
+            message = _EXPECTED.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+            given = "" if isinstance(fault["input"], dict | list) else f" (given: {fault['input']!r}{_hint(fault)})"
             lines.append(f"'{where}': {message}{given}")
     return f"{origin}: " + "; ".join(lines)
+
+
+def _hint(fault: ErrorDetails) -> str:
+    """What to know of YAML where a word became something else: nobelium, for one."""
+    truth = fault["type"] == "string_type" and isinstance(fault["input"], bool)
+    return "; YAML takes No, Yes, On and Off for truth values: quote them" if truth else ""
 
 
 def _lies_below(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
@@ -119,3 +150,16 @@ def _section(annotation: Any) -> type[Section] | None:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next(filter(None, map(_section, get_args(annotation))), None)
+
+
+def file_schema() -> dict[str, Any]:
+    """JSON schema of a campaign file, which may build on a shipped task and leave out what that one has."""
+    schema = CampaignConfig.model_json_schema()
+    base = {"type": "string", "description": "A shipped task, see `matinvent tasks`; the file says what differs."}
+    schema["properties"] = {"base": base, **schema["properties"]}
+    del schema["required"]
+    parts = schema["$defs"]
+    parts["ObjectiveConfig"]["required"].remove("lo")  # 0 for targets and ranges
+    crystals = parts["StartConfig"]["properties"]["crystals"]
+    crystals["anyOf"] = [{"type": "string"}, {"type": crystals.pop("type"), "items": crystals.pop("items")}]
+    return schema

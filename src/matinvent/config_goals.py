@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from matinvent.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -12,6 +15,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Aggregation = Literal["weighted_mean", "geometric_mean", "product", "min", "chebyshev"]
+
+#: Score from which an objective without bounds of its own counts as met.
+GOOD = 0.9
 
 
 class Section(BaseModel):
@@ -43,6 +49,23 @@ class CrystalKind(Section):
                 raise ValueError(f"min_{kind} ({low}) must not exceed max_{kind} ({high})")
         return self
 
+    def and_kind(self, other: CrystalKind) -> Self:
+        """Crystals that are of both kinds.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        both: dict[str, Any] = {}
+        for kind in ("atoms", "elements"):
+            names = f"min_{kind}", f"max_{kind}"
+            low, high = ([v for v in (getattr(self, name), getattr(other, name)) if v] for name in names)
+            both |= {names[0]: max(low, default=None), names[1]: min(high, default=None)}
+            if low and high and max(low) > min(high):
+                raise ConfigError(f"{names[0]} {max(low)} exceeds {names[1]} {min(high)}")
+        for name in ("space_groups", "crystal_systems"):
+            both[name] = _common(getattr(self, name), getattr(other, name), name)
+        return self.model_copy(update=both)
+
 
 class ElementsConfig(Section):
     """Elements of crystals: symbols, or groups of them (see elements.py) such as ``radioactive`` or ``rare_earth``."""
@@ -50,6 +73,30 @@ class ElementsConfig(Section):
     allowed: tuple[str, ...] = Field((), description="Elements that may occur; empty: all.")
     required: tuple[str, ...] = Field((), description="Elements that must occur; of a group, any of it.")
     forbidden: tuple[str, ...] = Field((), description="Elements that must not occur.")
+
+    def and_elements(self, other: ElementsConfig) -> Self:
+        """What satisfies both.
+
+        Raises:
+            ConfigError: no element is allowed by both, or one is unknown.
+        """
+        from matinvent.elements import resolve_elements
+
+        allowed = self.allowed or other.allowed
+        if self.allowed and other.allowed and self.allowed != other.allowed:
+            mine, theirs = (resolve_elements(names, "allowed") for names in (self.allowed, other.allowed))
+            allowed = _common(tuple(sorted(mine)), tuple(sorted(theirs)), "allowed elements")
+        merged = {name: (*getattr(self, name), *getattr(other, name)) for name in ("required", "forbidden")}
+        unique = {name: tuple(dict.fromkeys(names)) for name, names in merged.items()}
+        return self.model_copy(update={"allowed": allowed, **unique})
+
+
+def _common(one: tuple[Any, ...], other: tuple[Any, ...], what: str) -> tuple[Any, ...]:
+    """What two selections have in common, of which an empty one means all."""
+    common = tuple(item for item in one if item in other) if one and other else one or other
+    if not common and one:
+        raise ConfigError(f"{what} {', '.join(map(str, one))} exclude {', '.join(map(str, other))}")
+    return common
 
 
 class ObjectiveConfig(Section):
@@ -109,11 +156,66 @@ class ObjectiveConfig(Section):
             raise ValueError("'range' must be given exactly when kind is 'range'")
         if self.exponent != 1 and self.shape != "linear":
             raise ValueError(f"'exponent' is one of the linear shape; leave it out with shape '{self.shape}'")
+        if self.role == "penalty" and (self.hit is not None or self.weight != 1):
+            raise ValueError("a penalty is no goal: it has neither 'hit' nor 'weight'")
         for name in ("range", "hit"):
             low, high = getattr(self, name) or (None, None)
             if low is not None and high is not None and low > high:
                 raise ValueError(f"{name}: {low} must not exceed {high}")
+        if self.kind in {"target", "range"} and self.lo < 0:
+            raise ValueError(f"lo ({self.lo}) is a distance from the {self.kind} and cannot be negative")
+        if self.kind == "target" and self.shape == "step" and self.lo == 0:
+            raise ValueError("a step at the target itself is never met; 'lo' says how far from it the score is still 1")
         return self
+
+    @model_validator(mode="after")
+    def _hits_possible(self) -> ObjectiveConfig:
+        """What scores best must be a hit, else an agent is led away from what is counted."""
+        low, high = self.ideal()
+        if self.hit == (None, None):
+            raise ValueError("hit: [null, null] makes a hit of every crystal; give a bound, or leave it out")
+        if self.hit is None:
+            best = 1 + self.lo / (self.hi - self.lo) if self.kind in {"target", "range"} else math.inf
+            if self.shape == "sigmoid" and 1 / (1 + math.exp(-self.steepness * (best - 0.5))) < GOOD:
+                raise ValueError(f"no value scores {GOOD}, as a hit must: give 'hit', or a larger 'steepness' or 'lo'")
+        elif (self.hit[0] is not None and self.hit[0] > high) or (self.hit[1] is not None and self.hit[1] < low):
+            raise ValueError(f"hit: no value within {list(self.hit)} scores 1; those from {low:g} to {high:g} do")
+        return self
+
+    def in_words(self) -> str:
+        """What is wanted, for people."""
+        if self.kind == "target":
+            return f"{self.property} of {self.target:g}"
+        if self.range is not None:
+            return f"{self.property} from {self.range[0]:g} to {self.range[1]:g}"
+        low, high = self.hit or (None, None)
+        bounds = [f"{word} {end:g}" for word, end in (("above", low), ("below", high)) if end is not None]
+        if bounds:
+            return f"{self.property} {' and '.join(bounds)}"
+        return f"{'high' if self.kind == 'maximize' else 'low'} {self.property}"
+
+    def ideal(self) -> tuple[float, float]:
+        """Smallest and largest value of score 1 (of a sigmoid: where the ramp ends), infinite where there is no end."""
+        if self.kind == "maximize":
+            return self.hi, math.inf
+        if self.kind == "minimize":
+            return -math.inf, self.lo
+        low, high = self.wanted()
+        return low - self.lo, high + self.lo
+
+    def wanted(self) -> tuple[float, float]:
+        """The range, or the target as one (kinds range and target)."""
+        low, high = self.range or (self.target, self.target)
+        assert low is not None, "the schema demands a target or a range"
+        assert high is not None, "the schema demands a target or a range"
+        return low, high
+
+    def within_hit(self, value: float, score: float) -> bool:
+        """Whether a value of some score counts as a hit."""
+        if self.hit is None:
+            return score >= GOOD
+        low, high = self.hit
+        return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _distinct(objectives: tuple[ObjectiveConfig, ...]) -> tuple[ObjectiveConfig, ...]:

@@ -59,7 +59,9 @@ def resolve_elements(names: Iterable[str], where: str) -> frozenset[str]:
         elif name in groups["all"]:
             found.add(name)
         else:
-            near = difflib.get_close_matches(name, [*groups, *groups["all"]], n=2, cutoff=0.5)
+            known = [*groups, *groups["all"]]
+            alike = [one for one in known if one.lower() == name.lower()]
+            near = alike or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"groups: {', '.join(groups)}"
             raise ConfigError(f"{where}: '{name}' is neither an element nor a group of elements; {hint}")
     return frozenset(found)

@@ -91,7 +91,6 @@ class RunDirectory:
             data = yaml.safe_load(directory.config_file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{directory.config_file}: damaged: {error}") from None
-        directory.checkpoints.mkdir(exist_ok=True)
         return directory, build_config(data, origin=str(directory.config_file))
 
     def save(self, iteration: int, weights: dict[str, Any], memory: dict[str, Any]) -> None:
@@ -107,7 +106,7 @@ class RunDirectory:
         final = self.checkpoints / f"{_PREFIX}{iteration:05d}"
         temporary = self.checkpoints / f".{final.name}.part"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
         buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError; plain files as the OSError it is
         torch.save(weights, buffer)
         _write(temporary / "weights.pt", buffer.getvalue())
@@ -138,6 +137,11 @@ class RunDirectory:
             ) from None
         return int(newest.name.removeprefix(_PREFIX)), weights, memory
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint."""
+        return bool(self._saved())
+
     def keep(self, name: str, content: bytes) -> None:
         """Keep a file that the campaign needs from its start on; it exists whole or not at all."""
         temporary = self.path / f".{name}.part"
@@ -151,7 +155,7 @@ class RunDirectory:
 
     def _saved(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        return sorted(self.checkpoints.glob(f"{_PREFIX}[0-9]*"))
+        return sorted(p for p in self.checkpoints.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdecimal())
 
 
 def ensure_free(path: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate, Fate
-from matinvent.errors import Failure
+from matinvent.errors import ConfigError, Failure
 from matinvent.execution.cache import ResultCache
 from matinvent.properties.service import PropertyService
+from matinvent.rewards.desirability import refuse_pointless
 from matinvent.rewards.model import RewardModel, Score
 from matinvent.rewards.preferences import Preferences
 from matinvent.screening.constraints import Constraints
@@ -51,6 +52,8 @@ class Stage:
         requests = [(objective.property, objective.params) for objective in config.objectives]
         cache = ResultCache(cache_file) if config.evaluation.cache else None
         self.properties = PropertyService(requests, config.evaluation, cache)
+        for objective in config.objectives:
+            refuse_pointless(objective, self.properties.properties[objective.property])
         self._uncertainties = {
             n: info.uncertainty for n, info in self.properties.properties.items() if info.uncertainty
         }
@@ -66,6 +69,14 @@ class Stage:
         shared = {o.property for o in self.config.objectives if theirs.get(o.property) == o.params}
         shared |= {self._uncertainties[name] for name in shared & self._uncertainties.keys()}
         return self.rewards.score({name: value for name, value in properties.items() if name in shared})
+
+
+def _stage(number: int, name: str, config: CampaignConfig, cache_file: Path) -> Stage:
+    """A stage, named where it cannot be used as written."""
+    try:
+        return Stage(number, name, config, cache_file)
+    except ConfigError as error:
+        raise ConfigError(f"stage '{name}': {error}" if name else str(error)) from None
 
 
 @dataclass
@@ -126,9 +137,9 @@ class Curriculum:
 
     def __init__(self, config: CampaignConfig, cache_file: Path) -> None:
         names = [stage.name for stage in config.stages] or [""]
-        settings = config.by_stage()
         self.stages = tuple(
-            Stage(number, name, own, cache_file) for number, (name, own) in enumerate(zip(names, settings, strict=True))
+            _stage(number, name, own, cache_file)
+            for number, (name, own) in enumerate(zip(names, config.by_stage(), strict=True))
         )
         self._begins = [0]  # of each stage begun so far, its first iteration
         self._tally = _Tally()
@@ -177,7 +188,7 @@ class Curriculum:
         stage, config = self.stage, self.stage.config
         if not stage.name:
             return ""
-        wanted = ", ".join(f"{o.kind} {o.property}" for o in config.objectives)
+        wanted = ", ".join(objective.in_words() for objective in config.objectives)
         return f"stage {stage.number + 1} of {len(self.stages)}, {stage.name}: {wanted}; {config.iterations} iterations"
 
     def score(self, properties: Mapping[str, float], origin: int) -> Score | Failure:
@@ -190,12 +201,13 @@ class Curriculum:
         return None if isinstance(score, Failure) else score.reward
 
     def rank(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        """Scored candidates with the rewards of the present stage, one per reduced composition, best first.
+        """Scored proposals with the rewards of the present stage, one per reduced composition, best first.
 
-        Those whose known properties do not say what they are worth now are left out.
+        Those whose known properties do not say what they are worth now are left out, and crystals that the campaign
+        was given.
         """
         ranked: dict[str, Candidate] = {}
-        rescored = [self._rescored(c) for c in candidates if c.fate is Fate.SCORED]
+        rescored = [self._rescored(c) for c in candidates if c.fate is Fate.SCORED and not c.source]
         for candidate in sorted(filter(None, rescored), key=lambda c: (-(c.reward or 0.0), c.iteration, c.index)):
             ranked.setdefault(candidate.composition, candidate)
         return list(ranked.values())
@@ -211,19 +223,30 @@ class Curriculum:
         return replace(candidate, scores=score.scores, reward=score.reward, hit=score.hit)
 
     def state_dict(self) -> dict[str, Any]:
-        """When the stages began, and the tally of the present one, as JSON values."""
-        return {"begins": list(self._begins), "tally": asdict(self._tally)}
+        """When the stages began, what they wanted, and the tally of the present one, as JSON values."""
+        return {"begins": list(self._begins), "aims": self._aims(), "tally": asdict(self._tally)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave.
 
         Raises:
             ValueError: the campaign has fewer stages.
+            ConfigError: a stage that has begun wants something else now, so that rewards could not be compared.
         """
         begins = [int(iteration) for iteration in state["begins"]]
         if not 1 <= len(begins) <= len(self.stages):
             raise ValueError(f"{len(begins)} stages begun of {len(self.stages)}")
         self._begins, self._tally = begins, _Tally(**state["tally"])
+        if state["aims"] != self._aims():
+            raise ConfigError(
+                "config.yaml: objectives or aggregation are others than those the campaign began with, and rewards of "
+                "two goals cannot be mixed; put them back, or begin a campaign from this one's agent (start.agent)"
+            )
+
+    def _aims(self) -> list[dict[str, Any]]:
+        """What the rewards of each stage begun so far mean."""
+        begun = self.stages[: len(self._begins)]
+        return [stage.config.model_dump(mode="json", include={"objectives", "aggregation"}) for stage in begun]
 
     def close(self) -> None:
         """Stop the worker processes of all stages."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinvent.candidate import Candidate
-from matinvent.errors import CheckpointError, ConfigError, Failure
+from matinvent.errors import CheckpointError, ConfigError, Failure, InputError
 from matinvent.learning.learner import Learner
 from matinvent.priors import load_generator
 from matinvent.run_directory import RunDirectory, weights_identity
@@ -56,7 +56,7 @@ class StartingPoint:
         """Read what the configuration names, or what was copied into the run directory before.
 
         Raises:
-            InputError: files of crystals do not exist, or hold none.
+            InputError: files of crystals do not exist, or hold none that can be read.
             CheckpointError: the other run directory is none, or its checkpoint or our copy is damaged.
         """
         agent = _copied(directory, _AGENT, lambda: _agent_of(Path(config.agent or ""))) if config.agent else None
@@ -142,6 +142,9 @@ def _read(paths: Sequence[str]) -> bytes:
             records.append({"source": source, "failure": [crystal.kind, crystal.reason]})
         else:
             records.append({"source": source, "structure": _plain(crystal).as_dict()})
+    if all("failure" in record for record in records):
+        source, (_, reason) = records[0]["source"], records[0]["failure"]
+        raise InputError(f"start.crystals: none of {len(records)} crystals can be read, e.g. {source}: {reason}")
     return json.dumps(records).encode()
 
 

@@ -24,6 +24,7 @@ from matinvent.interrupt import Interrupted
 from matinvent.memory.ledger import Ledger
 from matinvent.metrics import iteration_metrics
 from matinvent.reporting.sinks import CsvSink
+from matinvent.reporting.summary import write_best
 from matinvent.screening import screen
 from matinvent.tasks import load_task
 from matinvent.testing.toy import ELEMENTS, ToyGenerator
@@ -108,6 +109,48 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (newest / "weights.pt").write_bytes(b"half a file")
     with pytest.raises(CheckpointError, match=newest.name):
         Campaign.resume(tmp_path / "run")
+
+
+def test_a_campaign_does_not_go_on_without_what_it_has_seen(tmp_path):
+    campaign, _ = run_toy(tmp_path / "run", "iterations=2")
+    write_best(campaign._summarise("finished"))
+    kept = {path.name for path in (tmp_path / "run" / "best").iterdir()}
+    (tmp_path / "run" / "ledger.db").rename(tmp_path / "moved.db")
+    with pytest.raises(CheckpointError, match=r"ledger\.db: missing"):
+        Campaign.resume(tmp_path / "run")
+    assert kept
+    assert {path.name for path in (tmp_path / "run" / "best").iterdir()} == kept
+    (tmp_path / "moved.db").rename(tmp_path / "run" / "ledger.db")
+    Campaign.resume(tmp_path / "run").close()
+
+
+@pytest.mark.parametrize(
+    ("edit", "allowed"), [(("target: 18", "target: 12"), False), (("iterations: 2", "iterations: 3"), True)]
+)
+def test_rewards_of_two_goals_are_never_mixed(tmp_path, edit, allowed):
+    run_toy(tmp_path / "run", "iterations=2")
+    settings = tmp_path / "run" / "config.yaml"
+    before = settings.read_text(encoding="utf-8")
+    settings.write_text(before.replace(*edit), encoding="utf-8")
+    assert settings.read_text(encoding="utf-8") != before
+    if allowed:
+        Campaign.resume(tmp_path / "run").close()
+    else:
+        with pytest.raises(ConfigError, match="rewards of two goals cannot be mixed"):
+            Campaign.resume(tmp_path / "run")
+
+
+def test_a_copy_of_a_checkpoint_is_none(tmp_path):
+    run_toy(tmp_path / "run", "iterations=2")
+    (tmp_path / "run" / "checkpoints" / "iteration-00002-backup").mkdir()
+    campaign = Campaign.resume(tmp_path / "run")
+    assert campaign.iteration == 2
+    campaign.close()
+
+
+def test_that_all_rewards_are_zero_is_said(tmp_path):
+    _, reports = run_toy(tmp_path / "run", "iterations=1", "objectives.0.target=40", "objectives.0.hi=1")
+    assert any("all rewards are 0" in note and "density" in note for note in reports[0].notes)
 
 
 def test_stop_rules_end_a_campaign_early(tmp_path):

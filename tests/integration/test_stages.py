@@ -347,7 +347,7 @@ def test_stages_need_names_of_their_own_and_iterations():
 
 def test_a_fault_of_a_later_stage_is_found_at_the_start(tmp_path):
     wrong = {"name": "b", "iterations": 1, "objectives": [{**objective(1.0, 2.0), "property": "densty"}]}
-    with pytest.raises(ConfigError, match="densty"):
+    with pytest.raises(ConfigError, match=r"stage 'b': .*densty"):
         Campaign.start(toy_config(stages(LOOSE, wrong)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -455,9 +455,11 @@ def test_death_between_the_ledger_and_the_first_checkpoint(tmp_path, monkeypatch
 
 
 def test_no_crystals_where_some_are_named(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        Campaign.start(toy_config(f"start.crystals={tmp_path / 'nowhere'}"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    (tmp_path / "broken.cif").write_text("no crystal")
+    for file, said in (("nowhere", "no such file"), ("broken.cif", "none of 1 crystals can be read, e.g.")):
+        with pytest.raises(InputError, match=said):
+            Campaign.start(toy_config(f"start.crystals={tmp_path / file}"), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def equal(one, other) -> bool:

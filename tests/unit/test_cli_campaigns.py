@@ -49,6 +49,9 @@ class StandIn:
             callback.on_end(summary)
         return summary
 
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def campaign(monkeypatch, tmp_path):
@@ -210,3 +213,22 @@ def test_a_wrong_command_line_has_status_2(campaign):
     assert invoke("run") == 2
     assert invoke("run", "density", "--nonsense") == 2
     assert invoke("fly") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("objectives.0.property=densty", "did you mean 'density'"),
+        ("objectives.0.target=18000", "no possible value scores above 0"),
+        ("constraints.forbidden=[Xx]", "'Xx' is neither an element"),
+        ("start.agent=nowhere", "nowhere: not a run directory"),
+        ("generator.prior=nope", "neither a shipped prior"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_start_would_refuse(tmp_path, monkeypatch, capsys, change, said):
+    monkeypatch.chdir(tmp_path)
+    toy = ["--set", "generator.prior=matinvent.testing.toy:make_generator", "--set", "screening.enabled=false"]
+    free = ["--set", "objectives.0.hit=[1, 1e9]"]
+    assert invoke("run", "density", *toy, *free, "--set", change, "--dry-run") == 2
+    assert said in complaint(capsys)
+    assert not list(tmp_path.iterdir())

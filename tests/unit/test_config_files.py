@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matinvent.config import CampaignConfig, DiversityConfig, GeneratorConfig, LearningConfig, StageConfig, StopConfig
-from matinvent.config_files import apply_override, build_config, load_config
+from matinvent.config_files import apply_override, build_config, file_schema, load_config
 from matinvent.config_goals import ObjectiveConfig
 from matinvent.errors import ConfigError
 
@@ -43,6 +43,10 @@ def campaign_file(tmp_path):
         ("stop.plateau=0", r"'stop.plateau'"),
         ("itertions=5", r"did you mean 'iterations'\?"),
         ("iterations=many", "'iterations': .*integer.*given: 'many'"),
+        ("objectives=3", "'objectives': should be a list .given: 3"),
+        ("stop=3", "'stop': should be a mapping of settings"),
+        ("constraints.forbidden=[No]", "YAML takes No, Yes, On and Off for truth values: quote them"),
+        ("stages=[{name: a, iterations: 1, stop: null}]", "'stages.0': stop: null means nothing here"),
         ("iterations=0", "'iterations': .*greater than or equal to 1"),
         ("iterations=2.5", "'iterations'"),
         ("learning.learning_rate=.nan", "'learning.learning_rate'"),
@@ -87,7 +91,8 @@ def test_missing_keys_are_named():
     [
         ("a: [1", "not valid YAML"),
         ("- a\n- b", "expected a mapping of settings, found list"),
-        ("", "expected a mapping of settings, found NoneType"),
+        ("", "the file is empty"),
+        ("name: a\nlearning: {sigma: 1, sigma: 2}", "'sigma' is given twice"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
@@ -107,7 +112,8 @@ def test_missing_and_binary_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "override", ["sigma", "=1", "a..b=1", "learning.sigma.deeper=1", "objectives.7.lo=1", "seed=[1"]
+    "override",
+    ["sigma", "=1", "a..b=1", "learning.sigma.deeper=1", "objectives.7.lo=1", "stages.0.iterations=3", "seed=[1"],
 )
 def test_malformed_overrides(override):
     data = {**MINIMAL, "learning": {"sigma": 0.1}}
@@ -133,10 +139,21 @@ def test_a_property_may_not_be_named_twice():
         build_config(twice)
 
 
+def test_iterations_of_a_campaign_of_stages_are_those_of_its_stages():
+    staged = {**MINIMAL, "stages": [{"name": "a", "iterations": 2}]}
+    with pytest.raises(ConfigError, match="stages have iterations of their own"):
+        build_config(staged, ["iterations=3"])
+    assert build_config(staged, ["stages.0.iterations=3"]).total_iterations == 3
+
+
 def test_the_schema_describes_what_the_loader_accepts():
-    schema = CampaignConfig.model_json_schema()
+    schema = file_schema()
     assert schema["additionalProperties"] is False
-    assert set(schema["required"]) == {"name", "objectives"}
+    assert "required" not in schema, "a file may build on a shipped task"
+    assert schema["properties"]["base"]["type"] == "string"
+    assert set(schema["$defs"]["ObjectiveConfig"]["required"]) == {"property", "kind", "hi"}
+    crystals = schema["$defs"]["StartConfig"]["properties"]["crystals"]
+    assert [form["type"] for form in crystals["anyOf"]] == ["string", "array"]
     assert set(schema["$defs"]["StageConfig"]["required"]) == {"name", "iterations"}
     assert "lambda" in schema["$defs"]["LearningConfig"]["properties"]
 
@@ -148,7 +165,7 @@ def finite(low: float = -1e6, high: float = 1e6) -> st.SearchStrategy[float]:
 @st.composite
 def objectives(draw: st.DrawFn, name: str) -> ObjectiveConfig:
     kind = draw(st.sampled_from(["maximize", "minimize", "target"]))
-    lo = draw(finite())
+    lo = draw(finite(0.0 if kind == "target" else -1e6))
     return ObjectiveConfig(
         property=name,
         kind=kind,

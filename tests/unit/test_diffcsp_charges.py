@@ -12,7 +12,13 @@ from matinvent.generators.diffcsp.network import MASKED
 
 
 def choose(
-    known: list[tuple[str, int]], size: int, wishes: list[str], *, last: bool = True, forbidden: tuple[str, ...] = ()
+    known: list[tuple[str, int]],
+    size: int,
+    wishes: list[str],
+    *,
+    last: bool = True,
+    forbidden: tuple[str, ...] = (),
+    alloys: bool = True,
 ) -> str:
     """What an orbit of ``size`` atoms becomes beside known ones, if elements are wished in this order."""
     scores = torch.linspace(0, -1, MAX_Z)
@@ -22,7 +28,7 @@ def choose(
         scores[Element(symbol).Z - 1] = -torch.inf
     species = torch.tensor([[*(Element(symbol).Z - 1 for symbol, _ in known), MASKED, 0]])
     sizes = torch.tensor([[*(float(n) for _, n in known), float(size), 0.0]])
-    chosen = choose_balanced(scores[None], torch.tensor([last]), species, sizes, len(known))
+    chosen = choose_balanced(scores[None], torch.tensor([last]), species, sizes, len(known), alloys=alloys)
     return str(Element.from_Z(int(chosen[0]) + 1))
 
 
@@ -53,3 +59,7 @@ def test_what_is_forbidden_is_not_taken_for_the_sake_of_balance():
 def test_how_the_cell_is_written_does_not_matter():
     wishes = ["F", "S", "O"]
     assert choose([("Mg", 1)], 1, wishes) == choose([("Mg", 2), ("Mg", 2)], 4, wishes) == "S"
+
+
+def test_alloys_may_be_asked_for_their_charges():
+    assert choose([("Ni", 3)], 1, ["Al", "Ti", "N"], alloys=False) == "N"

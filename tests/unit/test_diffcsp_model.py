@@ -226,6 +226,40 @@ def test_a_campaign_proposes_within_its_constraints():
     assert (narrowed.elements.forbidden, narrowed.elements.allowed) == (("Pb",), ())
     assert (narrowed.templates.max_atoms, narrowed.templates.space_groups) == (4, (225,))
     assert GeneratorConfig().within(ConstraintsConfig()) == GeneratorConfig()
+    assert GeneratorConfig().within(ConstraintsConfig(charge_balanced=True)).balanced == "strictly"
+
+
+def test_constraints_and_settings_of_the_generator_count_both():
+    own = GeneratorConfig.model_validate(
+        {
+            "templates": {"max_atoms": 20, "min_elements": 2, "crystal_systems": ["cubic", "hexagonal"]},
+            "elements": {"forbidden": ["Pb"], "allowed": ["transition_metal", "O", "Pb"]},
+        }
+    )
+    constraints = ConstraintsConfig(
+        max_atoms=10,
+        min_elements=3,
+        crystal_systems=("cubic", "tetragonal"),
+        forbidden=("Hg",),
+        allowed=("Fe", "O", "S"),
+    )
+    both = own.within(constraints)
+    assert (both.templates.max_atoms, both.templates.min_elements) == (10, 3)
+    assert both.templates.crystal_systems == ("cubic",)
+    assert (both.elements.forbidden, both.elements.allowed) == (("Pb", "Hg"), ("Fe", "O"))
+
+
+@pytest.mark.parametrize(
+    ("own", "constraints", "said"),
+    [
+        ({"templates": {"crystal_systems": ["cubic"]}}, {"crystal_systems": ["hexagonal"]}, "cubic exclude hexagonal"),
+        ({"templates": {"min_atoms": 9}}, {"max_atoms": 4}, "min_atoms 9 exceeds max_atoms 4"),
+        ({"elements": {"allowed": ["Fe"]}}, {"allowed": ["halogen"]}, "allowed elements Fe exclude"),
+    ],
+)
+def test_constraints_that_the_generator_cannot_meet_are_refused(own, constraints, said):
+    with pytest.raises(ConfigError, match=said):
+        GeneratorConfig.model_validate(own).within(ConstraintsConfig.model_validate(constraints))
 
 
 def test_elements_that_leave_nothing_are_refused():

@@ -120,6 +120,8 @@ def test_parallel_campaigns_share_the_cores():
         (Request("replay", tasks=("densty",)), "did you mean 'density'"),
         (Request("replay", tasks=("density", "density")), "density twice"),
         (Request("replay", settings=("learning.sigm=1",)), "unknown key"),
+        (Request("replay", settings=("seed=4",)), "say how many by --seeds"),
+        (Request("divergence", settings=("learning.sigma=1",)), "every arm of the experiment that learns has a value"),
     ],
 )
 def test_faults_are_named(request_, said):
@@ -134,6 +136,7 @@ def test_which_requests_go_on_with_others():
     assert not Request("single", seeds=1, tasks=("density",)).extends(earlier)
     assert not Request("single", seeds=2, tasks=("hhi",)).extends(earlier)
     assert not Request("single", "paper", 2, ("density",)).extends(earlier)
+    assert Request("single", seeds=2, tasks=("density",), parallel=8).extends(earlier), "a machine with more cores"
     assert Request.from_json(earlier.to_json()) == earlier
 
 
@@ -159,3 +162,16 @@ def test_a_budget_is_overspent_by_less_than_an_iteration():
 
 def test_times_for_people():
     assert [duration(s) for s in (40, 600, 9000, 3 * 86400)] == ["40 s", "10 min", "2.5 h", "3.0 days"]
+
+
+def test_a_campaign_of_stages_keeps_their_lengths(tmp_path):
+    file = tmp_path / "staged.yaml"
+    file.write_text(
+        "base: density\nname: staged\nstages: [{name: a, iterations: 2}, {name: b, iterations: 3}]\n", "utf-8"
+    )
+    assert {p.config.total_iterations for p in plan(Request("single", seeds=1, tasks=(str(file),)))} == {5}
+
+
+def test_the_arms_of_a_scale_keep_their_order():
+    arms = [p.arm.name for p in plan(Request("ablations", "paper", seeds=1))]
+    assert arms == ["learned", "unscreened", "no-replay", "no-filter", "none", "surrogate", "prior"]

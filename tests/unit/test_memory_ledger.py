@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,7 @@ def test_best_has_one_per_composition_and_the_earlier_of_equals(path):
             scored(0, 3, ["Na", "Cl"], 0.8),
             Candidate(0, 4, crystal(["Si"]), fate=Fate.UNSTABLE, reason="no"),
             scored(0, 5, ["K"], 0.0),
+            replace(scored(-1, 0, ["Na", "Cl"], 1.0), source="mine.cif"),  # given, not proposed
         ]
     )
     assert [(c.composition, c.reward) for c in ledger.best(10)] == [("Fe", 0.9), ("NaCl", 0.9), ("K", 0.0)]

@@ -131,5 +131,5 @@ def test_commands_can_be_copied_whatever_the_path(tmp_path):
 
 
 def test_a_campaign_without_any_score_says_so(tmp_path):
-    assert "No crystal was scored" in shown(summary(tmp_path))
+    assert "No crystal has a reward above 0" in shown(summary(tmp_path))
     assert (tmp_path / "best.csv").read_text(encoding="utf-8").count("\n") == 1

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matinvent.config_goals import ObjectiveConfig
-from matinvent.rewards.desirability import desirability
+from matinvent.errors import ConfigError
+from matinvent.properties.evaluator import PropertyInfo
+from matinvent.rewards.desirability import desirability, refuse_pointless
 
 VALUES = st.floats(-1e6, 1e6)
 BOUNDS = st.tuples(st.floats(-1e3, 1e3), st.floats(0.1, 1e3)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -85,7 +87,7 @@ def wanted(kind: str, **changes: object) -> ObjectiveConfig:
 
 @given(VALUES, st.sampled_from(["maximize", "minimize", "target", "range"]), SHAPES, st.floats(0.1, 100))
 def test_every_shape_stays_between_0_and_1(value, kind, shape, steepness):
-    assert 0 <= desirability(value, wanted(kind, shape=shape, steepness=steepness)) <= 1
+    assert 0 <= desirability(value, wanted(kind, shape=shape, steepness=steepness, hit=(-99, 99))) <= 1
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), SHAPES)
@@ -164,6 +166,15 @@ def test_an_infinite_uncertainty_is_never_a_score(uncertainty):
         ({"kind": "maximize", "hi": 1}, "lo"),
         ({"kind": "maximize", "lo": 0, "hi": 1, "confidence": -1}, "confidence"),
         ({"kind": "maximize", "lo": 0, "hi": 1, "steepness": 0}, "steepness"),
+        ({"kind": "target", "target": 1, "lo": -1, "hi": 1}, "is a distance from the target"),
+        ({"kind": "target", "target": 1, "hi": 1, "shape": "step"}, "is never met"),
+        ({"kind": "target", "target": 5, "hi": 1, "hit": (17, 19)}, "those from 5 to 5 do"),
+        ({"kind": "range", "range": (1, 2), "lo": 1, "hi": 2, "hit": (3.5, None)}, "those from 0 to 3 do"),
+        ({"kind": "maximize", "lo": 0, "hi": 3, "hit": (None, 1)}, "those from 3 to inf do"),
+        ({"kind": "minimize", "lo": 0, "hi": 3, "hit": (1, None)}, "those from -inf to 0 do"),
+        ({"kind": "minimize", "lo": 0, "hi": 3, "hit": (None, None)}, "makes a hit of every crystal"),
+        ({"kind": "target", "target": 1, "hi": 1, "shape": "sigmoid", "steepness": 4}, "no value scores 0.9"),
+        ({"kind": "maximize", "lo": 0, "hi": 1, "role": "penalty", "weight": 2}, "a penalty is no goal"),
     ],
 )
 def test_objectives_that_contradict_themselves(settings, message):
@@ -173,3 +184,38 @@ def test_objectives_that_contradict_themselves(settings, message):
 
 def test_target_and_range_need_no_lower_distance():
     assert ObjectiveConfig(property="x", kind="range", range=(1, 2), hi=1).lo == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "target", "target": 18_000, "hi": 5000}, "no possible value scores above 0"),
+        ({"kind": "minimize", "lo": -20, "hi": 0}, "no possible value scores above 0"),
+        ({"kind": "maximize", "lo": -20, "hi": -10}, "every possible value scores 1"),
+        ({"kind": "target", "target": 18, "hi": 5}, ""),
+        ({"kind": "maximize", "lo": 0, "hi": 100}, ""),
+        ({"kind": "range", "range": (-5, 1), "hi": 1}, ""),
+        ({"kind": "minimize", "lo": 0, "hi": 1e9}, ""),
+    ],
+)
+def test_an_objective_in_a_wrong_unit_is_pointless(settings, message):
+    density = PropertyInfo("density", "g/cm^3", "Mass per volume.", (0.0, 50.0), "instant", "")
+    objective = ObjectiveConfig.model_validate({"property": "density", **settings})
+    if message:
+        with pytest.raises(ConfigError, match=f"density lies between 0 and 50 g/cm.3, so that {message}"):
+            refuse_pointless(objective, density)
+    else:
+        refuse_pointless(objective, density)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kind": "target", "target": 18, "hi": 5}, "x of 18"),
+        ({"kind": "range", "range": (1.1, 1.7), "hi": 1}, "x from 1.1 to 1.7"),
+        ({"kind": "maximize", "lo": 0, "hi": 1}, "high x"),
+        ({"kind": "minimize", "lo": 0, "hi": 1, "hit": (None, 0.5)}, "x below 0.5"),
+    ],
+)
+def test_goals_in_words(settings, words):
+    assert ObjectiveConfig.model_validate({"property": "x", **settings}).in_words() == words

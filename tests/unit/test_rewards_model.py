@@ -98,6 +98,10 @@ def test_a_single_objective_is_its_own_reward(kind):
     assert aggregate(kind, [0.3], [7.0]) == pytest.approx(0.3)
 
 
+def test_weights_may_be_as_large_as_numbers_get():
+    assert normalise([1e308, 1e308]) == [0.5, 0.5]
+
+
 def test_weights_that_do_not_sum_to_one_keep_the_reward_in_bounds():
     # Known fault of the released code: weights 1 and 1 give a reward of 2, and the divergence changes sign.
     model = RewardModel([objective("a"), objective("b")], "weighted_mean")
@@ -147,7 +151,7 @@ def test_reward_models_that_cannot_be(objectives, aggregation, message):
 
 
 def test_a_penalty_multiplies_the_reward_and_takes_no_weight():
-    penalty = ObjectiveConfig(property="p", kind="minimize", lo=0, hi=1, weight=100, role="penalty")
+    penalty = ObjectiveConfig(property="p", kind="minimize", lo=0, hi=1, role="penalty")
     model = RewardModel([objective("a", 3), objective("b", 1), penalty], "weighted_mean")
     assert model.score({"a": 0.5, "b": 0.5, "p": 0.2}) == Score(
         pytest.approx(0.4), {"a": 0.5, "b": 0.5, "p": 0.8}, hit=False

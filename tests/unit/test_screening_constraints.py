@@ -70,6 +70,8 @@ def test_verdicts(structure: Structure, settings: dict[str, object], reason: str
         ({"allowed": ["Fe"], "forbidden": ["Fe"]}, "every allowed element is forbidden"),
         ({"required": ["Fe"], "forbidden": ["transition_metal"]}, "Fe is not among"),
         ({"required": ["Fe"], "allowed": ["Co"]}, "Fe is not among"),
+        ({"required": ["fe"]}, "did you mean Fe?"),
+        ({"space_groups": [225], "crystal_systems": ["hexagonal"]}, "none of the space groups 225 is hexagonal"),
     ],
 )
 def test_constraints_that_cannot_be_met_are_refused(settings: dict[str, object], message: str) -> None:

@@ -129,7 +129,7 @@ def test_later_layers_win(tmp_path):
 def test_an_unknown_base_names_file_and_nearest(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("base: densty\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"mine\.yaml: base task 'densty' \(did you mean 'density'\?\)"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: base: unknown task 'densty' \(did you mean 'density'\?\)"):
         load_task(str(path))
 
 
@@ -143,3 +143,20 @@ def test_merging_replaces_lists_and_keeps_its_inputs():
     base, over = {"a": {"b": [1, 2], "c": 1}, "d": 4}, {"a": {"b": [3]}, "d": {"e": 5}}
     assert merge(base, over) == {"a": {"b": [3], "c": 1}, "d": {"e": 5}}
     assert base == {"a": {"b": [1, 2], "c": 1}, "d": 4}
+
+
+@pytest.mark.parametrize("base", ["", "[density]", "3"])
+def test_a_base_is_one_name(tmp_path, base):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: {base}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: 'base' must be the name of one shipped task"):
+        load_task(str(path))
+
+
+def test_another_goal_is_not_called_by_the_old_ones_words(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: density\nobjectives:\n- {property: hhi, kind: minimize, lo: 500, hi: 5000}\n", "utf-8")
+    assert (load_task(str(path)).goal, load_task(str(path)).description) == ("low hhi", "")
+    assert load_task(str(path), overrides=["goal=no monopolies"]).goal == "no monopolies"
+    assert load_task("hhi", overrides=["objectives.0.hit=[null, 2000]"]).goal == "hhi below 2000"
+    assert load_task("hhi", "quick", ["iterations=3"]).goal == load_task("hhi").goal

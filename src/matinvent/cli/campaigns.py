@@ -13,6 +13,7 @@ from matinvent.cli.output import console, next_directory
 
 if TYPE_CHECKING:
     from matinvent.campaign import Campaign
+    from matinvent.config import CampaignConfig
     from matinvent.reporting.events import Callback
 
 #: Exit status of a campaign that was stopped by a signal and can be resumed.
@@ -29,7 +30,7 @@ def run(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Run directory; default: runs/NAME-N.", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the complete settings and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and print all settings, and stop.")] = False,
 ) -> None:
     """Run a design campaign.
 
@@ -46,6 +47,7 @@ def run(
     changes = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     config = load_task(task, preset, changes)
     if dry_run:
+        rehearse(config)
         typer.echo(config.to_yaml(), nl=False)
         return
     directory = output or next_directory(Path("runs"), config.name)
@@ -57,6 +59,16 @@ def run(
         return Campaign.start(config, directory, callbacks)
 
     conduct_campaign(start)
+
+
+def rehearse(config: CampaignConfig) -> None:
+    """Set a campaign up to its first iteration and forget it, to refuse whatever its start would refuse."""
+    from tempfile import TemporaryDirectory
+
+    from matinvent.campaign import Campaign
+
+    with TemporaryDirectory() as scratch:
+        Campaign.start(config, Path(scratch) / "run").close()
 
 
 def resume(

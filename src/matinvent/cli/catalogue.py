@@ -77,6 +77,6 @@ def schema() -> None:
     """
     import json
 
-    from matinvent.config import CampaignConfig
+    from matinvent.config_files import file_schema
 
-    typer.echo(json.dumps(CampaignConfig.model_json_schema(), indent=2))
+    typer.echo(json.dumps(file_schema(), indent=2))

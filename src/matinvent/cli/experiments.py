@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from matinvent.cli.campaigns import INTERRUPTED
+from matinvent.cli.campaigns import INTERRUPTED, rehearse
 from matinvent.cli.output import console, error_console, next_directory, progress_bar
-from matinvent.errors import ConfigError
+from matinvent.errors import ConfigError, MatInventError
 from matinvent.interrupt import Interrupted
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def experiment(
 
     chosen = tuple(task.strip() for task in tasks.split(",") if task.strip())
     if name == "list":
+        if chosen or overrides:
+            raise ConfigError("--tasks and --set belong to an experiment; name one, e.g. matinvent experiment single")
         _list(scale, seeds)
         return
     if resume and so_far:
@@ -64,6 +66,8 @@ def experiment(
         raise ConfigError(f"{'--resume' if resume else '--so-far'} needs --output: the folder of the experiment")
     request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel)
     planned = plan(request)
+    if (chosen or overrides) and not so_far:
+        _rehearse(planned)
     if dry_run:
         _show_plan(planned, request)
         return
@@ -74,6 +78,17 @@ def experiment(
         console().print(f"Report: {report}", soft_wrap=True, highlight=False, markup=False)
         return
     _conduct(request, planned, output or next_directory(Path("runs"), f"experiment-{name}"), resume=resume)
+
+
+def _rehearse(planned: list[Planned]) -> None:
+    """Refuse a task that could not start now, not when its turn comes."""
+    first = {campaign.task: campaign for campaign in reversed(planned)}
+    with console().status("checking the tasks"):
+        for task, campaign in first.items():
+            try:
+                rehearse(campaign.config)
+            except MatInventError as error:
+                raise ConfigError(f"{task}: {error}") from None
 
 
 def _list(scale: str, seeds: int) -> None:

@@ -48,6 +48,7 @@ def _table(report: HackingReport, directory: Path) -> Table:
     parts = (report.first, report.last, report.whole)
     rows = {
         "crystals": [str(part.crystals) for part in parts],
+        "hits (of so many systems)": [f"{part.hits} ({part.hit_systems})" for part in parts],
         "pure elements": [_percent(part.single_element_share) for part in parts],
         "chemical systems": [str(part.chemical_systems) for part in parts],
         "of these hardly known": [_percent(part.sparse_system_share) for part in parts],

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 #: Iterations of the running mean that has to meet the goal.
 WINDOW = 3
 
-#: Score from which an objective without bounds of its own counts as met, as for hits.
-_GOOD = 0.9
-
 #: What is measured of each campaign: key -> (heading, format).
 QUANTITIES = {
     "evaluations": ("evaluations", ".0f"),
@@ -39,6 +36,7 @@ QUANTITIES = {
     "hits": ("hits", ".1f"),
     "hits_per_100": ("hits per 100 evaluations", ".1f"),
     "hits_per_100_last": ("hits per 100, last quarter", ".1f"),
+    "hit_systems": ("chemical systems with hits", ".0f"),
     "goal_evaluations": ("evaluations to the goal", ".0f"),
     "sun": ("SUN", ".2f"),
     "sun_first": ("SUN, first quarter", ".2f"),
@@ -105,6 +103,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "hits": count_hits(everything),
         "hits_per_100": 100 * count_hits(everything) / spent if spent else None,
         "hits_per_100_last": 100 * count_hits(record.late) / len(record.late) if spent else None,
+        "hit_systems": len({crystal.elements for crystal in everything if crystal.hit}),
         "goal_evaluations": evaluations_to_goal(record.config, record.evaluated),
         "sun": known(record.metrics["sun"].mean()) if "sun" in record.metrics else None,
         "sun_first": sun_first,
@@ -209,12 +208,9 @@ def by_iteration(evaluated: Sequence[Evaluated]) -> list[list[Evaluated]]:
 
 
 def _meets(goal: ObjectiveConfig, window: Sequence[Evaluated]) -> bool:
-    if goal.hit is None:
-        score = _mean(c.scores[goal.property] for c in window if goal.property in c.scores)
-        return score is not None and score >= _GOOD
     value = _property_mean(window, goal.property)
-    low, high = goal.hit
-    return value is not None and (low is None or value >= low) and (high is None or value <= high)
+    score = _mean(c.scores[goal.property] for c in window if goal.property in c.scores)
+    return value is not None and score is not None and goal.within_hit(value, score)
 
 
 def _property_mean(evaluated: Sequence[Evaluated], name: str) -> float | None:

@@ -256,8 +256,8 @@ class Request:
         return cls(**{**data, "tasks": tuple(data["tasks"]), "settings": tuple(data["settings"])})
 
     def extends(self, earlier: Request) -> bool:
-        """Whether the campaigns of an earlier request are among this one's, unchanged."""
-        same = ("experiment", "scale", "settings", "parallel")
+        """Whether the campaigns of an earlier request are among this one's, unchanged but for the cores they run on."""
+        same = ("experiment", "scale", "settings")
         return (
             all(getattr(self, name) == getattr(earlier, name) for name in same)
             and self.seeds >= earlier.seeds
@@ -301,6 +301,7 @@ def plan(request: Request) -> list[Planned]:
         raise ConfigError(f"--scale {request.scale}: use {' or '.join(SCALES)}")
     if request.seeds < 1 or request.parallel < 1:
         raise ConfigError("--seeds and --parallel: at least 1")
+    _refuse_fixed(request.settings, experiment.arms)
     share = max(1, available_cores() // request.parallel)
     cores = () if request.parallel == 1 else (f"threads={share}", f"screening.workers={share}")
     planned = [
@@ -316,9 +317,21 @@ def plan(request: Request) -> list[Planned]:
     return _sharing(planned)
 
 
+def _refuse_fixed(settings: Sequence[str], arms: Sequence[Arm]) -> None:
+    """Refuse a setting that would change nothing, as every campaign has one of its own."""
+    for key in (setting.partition("=")[0].strip() for setting in settings):
+        if key == "seed":
+            raise ConfigError("--set seed: an experiment has seeds 0, 1, ...; say how many by --seeds")
+        if all(any(own.startswith(f"{key}=") for own in arm.settings) for arm in arms if arm is not PRIOR):
+            raise ConfigError(f"--set {key}: every arm of the experiment that learns has a value of its own")
+
+
 def _distinct(arms: Iterable[Planned]) -> list[Planned]:
     """Without arms that a scale makes the same: the paper's knows no surrogate that could be switched off."""
-    return list({campaign.config.model_dump_json(): campaign for campaign in reversed(list(arms))}.values())[::-1]
+    first: dict[str, Planned] = {}
+    for campaign in arms:
+        first.setdefault(campaign.config.model_dump_json(), campaign)
+    return list(first.values())
 
 
 def _sharing(planned: Sequence[Planned]) -> list[Planned]:
@@ -339,6 +352,8 @@ def _planned(task: str, arm: Arm, seed: int, request: Request, cores: Sequence[s
     from matinvent.tasks import load_task
 
     preset, size = _size(task, request.scale)
+    if load_task(task).stages:  # which have iterations of their own
+        size = [setting for setting in size if not setting.startswith("iterations=")]
     config = load_task(task, preset, [*size, *cores, *request.settings, *arm.settings, f"seed={seed}"])
     return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, JUDGED[request.scale])
 

@@ -20,11 +20,14 @@ from matinvent.errors import InputError
 from matinvent.experiments.records import Evaluated, Record, read_record
 
 if TYPE_CHECKING:
+    from matinvent.config_goals import ConstraintsConfig
     from matinvent.screening.reference import ReferenceSet
 
 #: From where on a share is named in the warnings.
 _MANY_ELEMENTS, _MANY_SPARSE, _DOMINANT, _LOST_VALIDITY, _LOST_VARIETY = 0.2, 0.5, 0.5, 0.1, 0.5
 _MANY_FAILED = 0.3
+#: Crystals below which a share says nothing.
+_FEW = 6
 
 _ALLOYS = " (no symmetry: perhaps orderings of one alloy, which screening.disordered counts once)"
 
@@ -35,6 +38,8 @@ class Coverage:
 
     Attributes:
         crystals: how many there are.
+        hits: those that meet every objective.
+        hit_systems: distinct chemical systems of these; all alloys of one kind count once.
         single_element_share: crystals of one element.
         chemical_systems: distinct ones, e.g. Al-Fe-O.
         sparse_system_share: of the chemical systems of several elements, those with fewer known stable compounds in
@@ -49,6 +54,8 @@ class Coverage:
     """
 
     crystals: int
+    hits: int
+    hit_systems: int
     single_element_share: float | None
     chemical_systems: int
     sparse_system_share: float | None
@@ -102,7 +109,7 @@ def judge_record(record: Record) -> HackingReport:
         late,
         *validity,
         record.last("divergence"),
-        (*_warnings(early, late, *validity), *_failures(record), *fault),
+        (*conspicuous(record.config.constraints, early, late, *validity), *_failures(record), *fault),
     )
 
 
@@ -115,6 +122,8 @@ def coverage(evaluated: Sequence[Evaluated], reference: ReferenceSet | None) -> 
     top, group = elements.most_common(1), groups.most_common(1)
     return Coverage(
         crystals=len(evaluated),
+        hits=sum(crystal.hit for crystal in evaluated),
+        hit_systems=len({crystal.elements for crystal in evaluated if crystal.hit}),
         single_element_share=_share(sum(len(content) == 1 for content in contents), len(contents)),
         chemical_systems=len(systems),
         sparse_system_share=None if reference is None else _sparse_share(systems, reference),
@@ -163,9 +172,17 @@ def _reference(source: str) -> tuple[ReferenceSet | None, tuple[str, ...]]:
         return None, (f"nothing can be said about sparse chemical systems: {error}",)
 
 
-def _warnings(early: Coverage, late: Coverage, valid_first: float | None, valid_last: float | None) -> list[str]:
-    """What is conspicuous in the last quarter."""
-    said = []
+def conspicuous(
+    constraints: ConstraintsConfig,
+    early: Coverage,
+    late: Coverage,
+    valid_first: float | None,
+    valid_last: float | None,
+) -> list[str]:
+    """What is conspicuous in the last quarter, unless it was asked for."""
+    if not late.crystals:
+        return ["no late crystal has a reward, so that nothing can be said"]
+    said = [f"only {late.crystals} late crystals have a reward: shares say little"] if late.crystals < _FEW else []
     if _above(late.single_element_share, _MANY_ELEMENTS):
         said.append(f"{late.single_element_share:.0%} of the late crystals are pure elements")
     if _above(late.sparse_system_share, _MANY_SPARSE):
@@ -173,9 +190,9 @@ def _warnings(early: Coverage, late: Coverage, valid_first: float | None, valid_
             f"{late.sparse_system_share:.0%} of the late chemical systems have hardly any known compounds; their "
             "stability means little"
         )
-    if _above(late.top_element_share, _DOMINANT):
+    if late.top_element not in constraints.required and _above(late.top_element_share, _DOMINANT):
         said.append(f"{late.top_element} is in {late.top_element_share:.0%} of the late crystals")
-    if _above(late.top_space_group_share, _DOMINANT):
+    if not constraints.space_groups and _above(late.top_space_group_share, _DOMINANT):
         said.append(
             f"space group {late.top_space_group} is that of {late.top_space_group_share:.0%} of the late crystals"
             + (_ALLOYS if late.top_space_group == 1 else "")

@@ -30,6 +30,7 @@ _LEARNING = (
     "goal_evaluations",
     "hits_per_100",
     "hits_per_100_last",
+    "hit_systems",
 )
 _PRICE = (
     "sun_first", "sun_last", "sun_judged", "validity_first", "validity_last", "validity_judged", "compositions",
@@ -107,7 +108,8 @@ _NOTES = f"""## How to read this
 - Evaluations to the goal: spent when the mean property of {WINDOW} iterations first lies within the goal's bounds,
   which it may leave again, and which single crystals may still miss (see the hits); "-" where no seed gets there,
   "(n of m)" where not all do, the mean being theirs. The paper reports about {_PAPER_EVALUATIONS:,}.
-- A hit meets every objective and has passed the screening, where there is one.
+- A hit meets every objective and has passed the screening, where there is one. Hits may be neighbours: the chemical
+  systems with hits count all alloys of one set of elements once.
 - SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
   prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened.
   Beside the prior's stands the latter where it was measured. Validity within a campaign is of all proposals, some of

@@ -102,7 +102,7 @@ class _Process:
         """Why an ended campaign is not finished; empty if it is."""
         if self.popen.returncode == 0 and self._folder.is_finished(self.planned.name):
             return ""
-        return _last_line(self._log) or f"ended with status {self.popen.returncode}"
+        return _last_line(self._log).removeprefix("error: ") or f"ended with status {self.popen.returncode}"
 
 
 def _sorted_out(processes: Sequence[_Process]) -> tuple[list[_Process], list[_Process]]:

@@ -87,7 +87,7 @@ def _is_begun(directory: Path) -> bool:
     if not directory.exists():
         return False
     run = RunDirectory(directory)
-    if any(run.checkpoints.glob("iteration-*")):
+    if run.begun:
         return True
     try:
         run.lock()

@@ -72,8 +72,11 @@ class Ledger:
         self._db.delete([row.id for row in rows])
 
     def best(self, n: int) -> list[Candidate]:
-        """The ``n`` candidates of largest reward, one per reduced composition, best first, the earlier of equals."""
-        rows = list(self._db.select("reward", include_data=False))
+        """The ``n`` proposals of largest reward, one per reduced composition, best first, the earlier of equals.
+
+        Crystals that the campaign was given, with a ``source``, are no proposals.
+        """
+        rows = [row for row in self._db.select("reward", include_data=False) if not row.get("source")]
         rows.sort(key=lambda row: (-row.reward, row.iteration, row.index))
         ids: dict[str, int] = {}
         for row in rows:

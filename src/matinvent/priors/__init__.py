@@ -83,6 +83,8 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     model = load_model(path, device)
     elements = ElementRules.of(config.elements)
     templates = TemplateFilter(**config.templates.model_dump())
+    if elements.fewest > (templates.max_elements or elements.fewest):
+        raise ConfigError(f"{elements.fewest} elements are required, but max_elements is {templates.max_elements}")
     templates = replace(
         templates,
         min_elements=max(templates.min_elements or 1, elements.fewest),
@@ -93,7 +95,8 @@ def _from_checkpoint(path: Path, config: GeneratorConfig) -> Generator:
     model.sampler = replace(
         model.sampler,
         corrector_steps=config.corrector_steps,
-        balanced=config.balanced,
+        balanced=config.balanced is not False,
+        alloys=config.balanced != "strictly",
         batch_size=config.batch_size,
         templates=templates,
         elements=elements,

@@ -52,10 +52,13 @@ class ConsoleCallback(Callback):
 
     def on_start(self, config: CampaignConfig, directory: Path, first_iteration: int) -> None:
         """Say what is being done, and print the head of the table."""
+        over = first_iteration >= config.total_iterations
         verb = f"resuming at iteration {first_iteration + 1}" if first_iteration else "starting"
+        verb = "finished before" if over else verb
         goal = f": {config.goal}" if config.goal else ""
         self._print(f"[bold]{escape(config.name)}[/bold]{escape(goal)}")
-        first, most = config.evaluation.wanted(0), max(s.evaluation.per_iteration for s in config.by_stage())
+        stages = [settings.evaluation for settings in config.by_stage()]
+        first, most = stages[0].wanted(0), max(evaluation.per_iteration for evaluation in stages)
         evaluated = f"{first} evaluated in the first, at most {most}" if first > most else f"at most {most} evaluated"
         self._print(
             f"{verb}, {config.total_iterations} iterations of {config.generator.samples} crystals, "

@@ -150,7 +150,8 @@ def _said(front: Front, shown: int) -> list[str]:
         for iteration, volume in (list(volumes.items())[mark] for mark in marks)
     ]
     if steps:
-        lines.append(f"Hypervolume of all crystals so far: {', '.join(steps)}.")
+        measure = "Hypervolume of all crystals" if len(front.goals) > 1 else "Best score"
+        lines.append(f"{measure} so far: {', '.join(steps)}.")
     return lines
 
 

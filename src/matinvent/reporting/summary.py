@@ -106,7 +106,9 @@ def final_report(summary: CampaignSummary, entries: Sequence[BestEntry], shown: 
         f"Best crystals: {directory / FOLDER} (as #_formula.cif), {directory / TABLE}",
         f"All candidates: {directory / 'ledger.db'}   metrics: {directory / 'metrics.csv'}",
     ]
-    table: RenderableType = _table(entries[:shown]) if entries else Text("No crystal was scored yet.", style="yellow")
+    none = "No crystal has a reward above 0: see the metrics, and where the ramps of the objectives begin."
+    nothing = Text(none if summary.evaluations else "No crystal was evaluated yet.", style="yellow")
+    table: RenderableType = _table(entries[:shown]) if entries else nothing
     return Group(table, _unwrapped(lines), Text("Next:", style="bold"), _unwrapped(_next_commands(summary)))
 
 

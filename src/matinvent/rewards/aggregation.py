@@ -10,8 +10,9 @@ Aggregation = Callable[[Sequence[float], Sequence[float]], float]
 
 def normalise(weights: Sequence[float]) -> list[float]:
     """Scale positive weights so that they sum to 1; without this a reward could exceed 1."""
-    total = math.fsum(weights)
-    return [weight / total for weight in weights]
+    largest = max(weights)  # whose quotients have a sum, however large the weights are
+    total = math.fsum(weight / largest for weight in weights)
+    return [weight / largest / total for weight in weights]
 
 
 def weighted_mean(scores: Sequence[float], weights: Sequence[float]) -> float:

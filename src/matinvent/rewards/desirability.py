@@ -8,8 +8,13 @@ steps.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from matinvent.config_goals import ObjectiveConfig
+from matinvent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matinvent.properties.evaluator import PropertyInfo
 
 
 def desirability(value: float, objective: ObjectiveConfig, uncertainty: float = 0.0) -> float:
@@ -37,14 +42,36 @@ def desirability(value: float, objective: ObjectiveConfig, uncertainty: float = 
     return min(_score(value - reach, objective), _score(value + reach, objective))
 
 
+def refuse_pointless(objective: ObjectiveConfig, info: PropertyInfo) -> None:
+    """Refuse an objective that gives every possible value the same score, as one in a wrong unit does.
+
+    Args:
+        objective: what is wanted of a property.
+        info: that property, with its bounds.
+
+    Raises:
+        ConfigError: no value within the bounds scores more than 0, or all score 1.
+    """
+    low, high = info.bounds
+    best = min(max(objective.ideal()[0], low), high)
+    if _score(best, objective) == 0:
+        said = "no possible value scores above 0"
+    elif min(_score(low, objective), _score(high, objective)) == 1:
+        said = "every possible value scores 1"
+    else:
+        return
+    raise ConfigError(
+        f"objectives: {objective.property} lies between {low:g} and {high:g} {info.unit}, so that {said}; "
+        f"check lo ({objective.lo:g}), hi ({objective.hi:g}) and the unit"
+    )
+
+
 def _score(value: float, objective: ObjectiveConfig) -> float:
     if objective.kind == "maximize":
         return _shaped(_position(value, objective), objective)
     if objective.kind == "minimize":
         return _shaped(1 - _position(value, objective), objective)
-    low, high = objective.range or (objective.target, objective.target)
-    assert low is not None, "the schema demands a target or a range"
-    assert high is not None, "the schema demands a target or a range"
+    low, high = objective.wanted()
     return _shaped(1 - _position(max(low - value, value - high, 0.0), objective), objective)
 
 

@@ -13,9 +13,6 @@ from matinvent.rewards.aggregation import AGGREGATIONS, normalise
 from matinvent.rewards.desirability import desirability
 from matinvent.rewards.preferences import Preferences
 
-#: Score from which an objective without bounds of its own counts as met.
-_GOOD = 0.9
-
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -106,7 +103,7 @@ class RewardModel:
             scores[name] = desirability(value, objective, spread)
             sure = objective.confidence * spread
             hit &= objective.role == "penalty" or all(
-                _meets(end, scores[name], objective) for end in (value - sure, value + sure)
+                objective.within_hit(end, scores[name]) for end in (value - sure, value + sure)
             )
         reward = self._reward(scores, self._weights)
         return Score(reward, scores, hit and reward > 0)
@@ -142,13 +139,6 @@ class RewardModel:
         """Aggregated scores times the penalties."""
         reward = self._aggregate([scores[name] for name in self._wanted], weights)
         return reward * math.prod(scores[name] for name in self._penalties)
-
-
-def _meets(value: float, score: float, objective: ObjectiveConfig) -> bool:
-    if objective.hit is None:
-        return score >= _GOOD
-    low, high = objective.hit
-    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _finite(values: Mapping[str, float], name: str) -> float | Failure:

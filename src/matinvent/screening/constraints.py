@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matinvent.elements import resolve_elements
 from matinvent.errors import ConfigError, Failure
-from matinvent.screening.symmetry import find_symmetry
+from matinvent.screening.symmetry import crystal_system_of, find_symmetry
 from matinvent.screening.validity import check_charges
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ class Constraints:
         for name, choice in zip(config.required, self._required, strict=True):
             if not choice & usable:
                 raise ConfigError(f"constraints.required: {name} is not among the allowed elements, or is forbidden")
+
+        systems = {crystal_system_of(number) for number in config.space_groups}
+        if systems and config.crystal_systems and not systems & set(config.crystal_systems):
+            raise ConfigError(
+                f"constraints: none of the space groups {', '.join(map(str, config.space_groups))} is "
+                f"{' or '.join(config.crystal_systems)}"
+            )
 
     def check(self, structure: Structure) -> Failure | None:
         """Why a crystal is not of the wanted kind, or None when it is.

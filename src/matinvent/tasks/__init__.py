@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,25 @@ def list_presets() -> list[str]:
 def load_task(name_or_path: str, preset: str | None = None, overrides: Sequence[str] = ()) -> CampaignConfig:
     """Build a campaign from a shipped task or a YAML file, a preset, and ``a.b=c`` overrides.
 
-    A file may hold ``base: TASK`` and then only what differs from that shipped task.
+    A file may hold ``base: TASK`` and then only what differs from that shipped task. Whoever changes its objectives and
+    gives no ``goal`` gets one that says what is wanted now.
 
     Raises:
         ConfigError: no such task, file, base or preset, or the layers do not make a valid campaign.
     """
     layers = _task_layers(name_or_path)
     if preset is not None:
-        layers.append(read_yaml(_find(preset, _shipped("presets"), "preset")))
+        presets = _shipped("presets")
+        if preset not in presets:
+            raise ConfigError(_unknown("preset", preset, presets))
+        layers.append(read_yaml(presets[preset]))
     origin = f"task '{name_or_path}'" if name_or_path in _shipped() else name_or_path
-    return build_config(reduce(merge, layers), overrides, origin=origin)
+    config = build_config(reduce(merge, layers), overrides, origin=origin)
+    own = {*chain.from_iterable(layers[1:]), *(override.partition("=")[0].split(".")[0] for override in overrides)}
+    if "objectives" in own and "goal" not in own:
+        wanted = ", ".join(objective.in_words() for objective in config.objectives)
+        return config.model_copy(update={"goal": wanted, **({} if "description" in own else {"description": ""})})
+    return config
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -76,20 +86,18 @@ def _task_layers(name_or_path: str) -> list[dict[str, Any]]:
     own = read_yaml(path)
     if "base" not in own:
         return [own]
-    base = _find(str(own.pop("base")), shipped, f"{path}: base task")
-    return [read_yaml(base), own]
+    base = own.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: 'base' must be the name of one shipped task (given: {base!r})")
+    if base not in shipped:
+        raise ConfigError(f"{path}: base: {_unknown('task', base, shipped)}")
+    return [read_yaml(shipped[base]), own]
 
 
 def _shipped(folder: str = "") -> dict[str, Path]:
     """Name -> file of the YAML files in the package's ``tasks`` folder, or a folder below it."""
     root = Path(str(resources.files("matinvent"))) / "tasks" / folder
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
-
-
-def _find(name: str, known: dict[str, Path], kind: str) -> Path:
-    if name not in known:
-        raise ConfigError(_unknown(kind, name, known))
-    return known[name]
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ _TRIES = 8
 
 
 def choose_balanced(
-    scores: torch.Tensor, last: torch.Tensor, species: torch.Tensor, sizes: torch.Tensor, orbit: int
+    scores: torch.Tensor, last: torch.Tensor, species: torch.Tensor, sizes: torch.Tensor, orbit: int, *, alloys: bool
 ) -> torch.Tensor:
     """The element of highest score for an orbit; where it is the last one, the first that balances the charges.
 
@@ -35,6 +35,7 @@ def choose_balanced(
         species: element index of each orbit, (B, O).
         sizes: atoms of each orbit, 0 for padding, (B, O).
         orbit: which is chosen.
+        alloys: mixtures of metals count as balanced.
 
     Returns:
         Element indices, (B,).
@@ -46,7 +47,7 @@ def choose_balanced(
     for row, (elements, atoms, wishes, merits) in zip(rows.tolist(), known, strict=True):
         for wish, merit in zip(wishes, merits, strict=True):
             elements[orbit] = wish
-            if merit > -float("inf") and _balanced(_formula(elements, atoms)):
+            if merit > -float("inf") and _balanced(_formula(elements, atoms), alloys):
                 chosen[row] = wish
                 break
     return chosen
@@ -63,7 +64,8 @@ def _formula(elements: Sequence[int], sizes: Sequence[float]) -> tuple[tuple[int
 
 
 @lru_cache(maxsize=100_000)
-def _balanced(formula: tuple[tuple[int, int], ...]) -> bool:
+def _balanced(formula: tuple[tuple[int, int], ...], alloys: bool) -> bool:
     from pymatgen.core import Composition, Element
 
-    return check_charges(Composition({Element.from_Z(number): count for number, count in formula})) is None
+    composition = Composition({Element.from_Z(number): count for number, count in formula})
+    return check_charges(composition, alloys=alloys) is None

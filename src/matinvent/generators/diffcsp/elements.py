@@ -37,10 +37,15 @@ class ElementRules:
         """
         allowed = _numbers(config.allowed or ("all",), "generator.elements.allowed")
         usable = allowed - _numbers(config.forbidden, "generator.elements.forbidden")
-        required = tuple(_numbers([name], "generator.elements.required") & usable for name in config.required)
-        if not usable or not all(required):
-            raise ConfigError("generator.elements: no crystal satisfies these; what is required must also be allowed")
-        return cls(usable, required)
+        if not usable:
+            raise ConfigError(f"elements: none is both allowed and known to the prior (up to Z = {MAX_Z})")
+        required = {name: _numbers([name], "generator.elements.required") & usable for name in config.required}
+        for name, choice in required.items():
+            if not choice:
+                raise ConfigError(
+                    f"elements: {name} is required, but not allowed, or unknown to the prior (beyond Z = {MAX_Z})"
+                )
+        return cls(usable, tuple(required.values()))
 
     @property
     def fewest(self) -> int:

@@ -24,7 +24,7 @@ from matinvent.generators.diffcsp.lattice import N_COORDS, primitive_metric
 from matinvent.generators.diffcsp.library import Blueprint, TemplateFilter
 from matinvent.generators.diffcsp.network import MASKED, supports_bfloat16
 from matinvent.generators.diffcsp.noise import sigma, signal
-from matinvent.screening.validity import check_validity
+from matinvent.screening.validity import check_charges, check_validity
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -60,6 +60,7 @@ class SamplerConfig:
         elements: which elements crystals may and must have.
         balanced: the last orbit of a crystal takes an element with which the charges balance, if one of the likely
             ones does.
+        alloys: mixtures of metals count as balanced.
     """
 
     steps: int = 50
@@ -73,6 +74,7 @@ class SamplerConfig:
     templates: TemplateFilter = field(default_factory=TemplateFilter)
     elements: ElementRules = field(default_factory=ElementRules)
     balanced: bool = True
+    alloys: bool = True
 
 
 @dataclass(eq=False)
@@ -112,19 +114,28 @@ def sample(
         model.denoiser.bfloat16_products = False
         for rank, i in enumerate(chosen):
             group = range(rank * config.candidates, (rank + 1) * config.candidates)
-            results[i] = choose([drawn[k] for k in group], [chances[k] for k in group], model.seen)
+            results[i] = choose(
+                [drawn[k] for k in group], [chances[k] for k in group], model.seen, alloys=config.alloys
+            )
     return results
 
 
-def choose(drawn: list[Structure | Failure], chances: list[float], seen: SeenFormulas | None) -> Structure | Failure:
-    """Of crystals of one template: valid ones go first, then new formulas, then the chance to be stable."""
+def choose(
+    drawn: list[Structure | Failure], chances: list[float], seen: SeenFormulas | None, *, alloys: bool = True
+) -> Structure | Failure:
+    """Of crystals of one template: valid ones go first, then new formulas, then the chance to be stable.
+
+    Without ``alloys`` the charges of mixtures of metals must balance, too.
+    """
 
     def merit(k: int) -> tuple[bool, bool, float]:
         structure = drawn[k]
         if isinstance(structure, Failure):
             return False, False, -1.0
         new = seen is None or structure.composition not in seen
-        return check_validity(structure, _VALIDITY) is None, new, chances[k]
+        valid = check_validity(structure, _VALIDITY) is None
+        valid = valid and (alloys or check_charges(structure.composition, alloys=False) is None)
+        return valid, new, chances[k]
 
     return drawn[max(range(len(drawn)), key=merit)] if len(drawn) > 1 else drawn[0]
 
@@ -245,7 +256,7 @@ def _unmask(
         scores = _gumbel(logits[:, orbit].masked_fill(forbidden, -torch.inf), rng)
         chosen = reveal[:, orbit]
         last = chosen & (left[:, 0] == 1) & config.balanced
-        drawn = choose_balanced(scores, last, species, sizes, orbit)
+        drawn = choose_balanced(scores, last, species, sizes, orbit, alloys=config.alloys)
         species[:, orbit] = torch.where(chosen, drawn, species[:, orbit])
         used = used | (chosen[:, None] & nn.functional.one_hot(drawn, MAX_Z).bool())
         hidden[:, orbit] &= ~chosen
