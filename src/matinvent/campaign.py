@@ -96,13 +96,8 @@ class Campaign:
             ConfigError: the objectives are others than those it began with.
         """
         run, config = RunDirectory.open(directory)
+        run.require_ledger()
         run.lock()
-        if run.begun and not run.ledger_file.is_file():
-            run.unlock()
-            raise CheckpointError(
-                f"{run.ledger_file}: missing; the campaign cannot go on without what it has seen. Put the file back, "
-                f"or begin a campaign from this one's agent: --set start.agent={directory}"
-            )
         campaign = cls(config, run, callbacks)
         campaign._restore()
         return campaign

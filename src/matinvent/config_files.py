@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from matinvent.config import CampaignConfig
 from matinvent.config_goals import Section
 from matinvent.errors import ConfigError
+from matinvent.suggestions import nearest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -141,8 +141,7 @@ def _suggest(location: tuple[int | str, ...]) -> str:
         if isinstance(part, str):
             model = _section(model.model_fields[part].annotation) or model
     known = [field.alias or name for name, field in model.model_fields.items()]
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(sorted(known))})"
+    return f" ({nearest(str(location[-1]), sorted(known))})"
 
 
 def _section(annotation: Any) -> type[Section] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from functools import cache
 
 from matinvent.errors import ConfigError
+from matinvent.suggestions import nearest
 
 #: Elements whose compounds are restricted or avoided for their toxicity: Cd, Hg, Pb (RoHS, Directive 2011/65/EU), As,
 #: Be, Tl (acutely toxic or carcinogenic in most compounds, CLP Regulation (EC) 1272/2008).
@@ -59,9 +59,6 @@ def resolve_elements(names: Iterable[str], where: str) -> frozenset[str]:
         elif name in groups["all"]:
             found.add(name)
         else:
-            known = [*groups, *groups["all"]]
-            alike = [one for one in known if one.lower() == name.lower()]
-            near = alike or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"groups: {', '.join(groups)}"
-            raise ConfigError(f"{where}: '{name}' is neither an element nor a group of elements; {hint}")
+            hint = nearest(name, [*groups, *groups["all"]], n=2, cutoff=0.5, listed=groups)
+            raise ConfigError(f"{where}: '{name}' is neither an element nor a group of elements ({hint})")
     return frozenset(found)

@@ -142,6 +142,18 @@ class RunDirectory:
         """Whether there is a checkpoint."""
         return bool(self._saved())
 
+    def require_ledger(self) -> None:
+        """Refuse to go on without what the campaign has seen.
+
+        Raises:
+            CheckpointError: there is a checkpoint, but no ledger.
+        """
+        if self.begun and not self.ledger_file.is_file():
+            raise CheckpointError(
+                f"{self.ledger_file}: missing; the campaign cannot go on without what it has seen. Put the file back, "
+                f"or begin a campaign from this one's agent: --set start.agent={self.path}"
+            )
+
     def keep(self, name: str, content: bytes) -> None:
         """Keep a file that the campaign needs from its start on; it exists whole or not at all."""
         temporary = self.path / f".{name}.part"

@@ -279,4 +279,4 @@ def test_all_about_one_property(capsys):
     assert "muB/A^3" in text
     assert "ferromagnet" in text
     assert invoke("properties", "--about", "magnetic_densty") == 2
-    assert "did you mean magnetic_density" in capsys.readouterr().err
+    assert "did you mean 'magnetic_density" in capsys.readouterr().err

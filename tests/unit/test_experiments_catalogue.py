@@ -164,6 +164,17 @@ def test_times_for_people():
     assert [duration(s) for s in (40, 600, 9000, 3 * 86400)] == ["40 s", "10 min", "2.5 h", "3.0 days"]
 
 
+def test_arms_can_be_chosen_and_added():
+    some = Request("ablations", seeds=1, arms=("learned", "no-replay"))
+    assert [p.arm.name for p in plan(some)] == ["learned", "no-replay", "prior"]
+    assert Request("ablations", seeds=1, arms=("no-replay", "learned", "none")).extends(some)
+    assert Request("ablations", seeds=1).extends(some)
+    assert not some.extends(Request("ablations", seeds=1))
+    assert Request.from_json(some.to_json()) == some
+    with pytest.raises(ConfigError, match=r"has no arm 'no_replay' \(did you mean 'no-replay'\?\)"):
+        plan(Request("ablations", arms=("no_replay",)))
+
+
 def test_a_campaign_of_stages_keeps_their_lengths(tmp_path):
     file = tmp_path / "staged.yaml"
     file.write_text(

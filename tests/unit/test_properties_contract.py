@@ -299,7 +299,7 @@ def test_all_rewritings_are_the_same_crystal():
 def test_properties_are_checked_by_name():
     check_property("density", CRYSTALS)
     check_property("tests.unit.test_properties_contract:Scaled", CRYSTALS, {"scale": 2.0})
-    with pytest.raises(ConfigError, match="did you mean density"):
+    with pytest.raises(ConfigError, match="did you mean 'density"):
         check_property("densty", CRYSTALS)
 
 

@@ -174,5 +174,5 @@ def test_all_five_come_from_one_calculation_and_name_their_potential() -> None:
     assert evaluator.params == {"potential": "chgnet-0.3.0"}
     assert pickle.loads(pickle.dumps(evaluator)).params == evaluator.params
     assert {type(create(info.name, {})) for info in evaluator.properties} == {ElasticModuli}
-    with pytest.raises(ConfigError, match="did you mean chgnet"):
+    with pytest.raises(ConfigError, match="did you mean 'chgnet"):
         create("shear_modulus", {"potential": "chgnett"})

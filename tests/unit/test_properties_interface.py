@@ -210,7 +210,7 @@ def test_a_substrate_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"substrate": "GaAS"}, "did you mean GaAs"),
+        ({"substrate": "GaAS"}, "did you mean 'GaAs"),
         ({"substrate": "nothing.cif"}, "neither known nor a file"),
         ({"plane": (0, 0, 0)}, "Miller indices"),
         ({"plane": "100"}, "Miller indices"),

@@ -66,7 +66,7 @@ def test_shipped_properties_describe_themselves():
 
 
 def test_unknown_property_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"'densty' is unknown; did you mean density( or .*)?\? Your own"):
+    with pytest.raises(ConfigError, match=r"'densty' is unknown \(did you mean 'density'( or .*)?\?\)\. Your own"):
         registry.create("densty", {})
 
 

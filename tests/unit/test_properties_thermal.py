@@ -156,5 +156,5 @@ def test_parameters_are_checked_and_kept() -> None:
     for wrong in ({"temperature": 0}, {"supercell": -1.0}, {"temperature": float("nan")}):
         with pytest.raises(ConfigError, match="positive number"):
             create("heat_capacity", wrong)
-    with pytest.raises(ConfigError, match="did you mean chgnet"):
+    with pytest.raises(ConfigError, match="did you mean 'chgnet"):
         create("heat_capacity", {"potential": "chgnett"})

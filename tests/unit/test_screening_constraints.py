@@ -65,12 +65,12 @@ def test_verdicts(structure: Structure, settings: dict[str, object], reason: str
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"forbidden": ["rare_earths"]}, "did you mean rare_earth"),
+        ({"forbidden": ["rare_earths"]}, "did you mean 'rare_earth"),
         ({"allowed": ["Xx"]}, r"constraints\.allowed: 'Xx'"),
         ({"allowed": ["Fe"], "forbidden": ["Fe"]}, "every allowed element is forbidden"),
         ({"required": ["Fe"], "forbidden": ["transition_metal"]}, "Fe is not among"),
         ({"required": ["Fe"], "allowed": ["Co"]}, "Fe is not among"),
-        ({"required": ["fe"]}, "did you mean Fe?"),
+        ({"required": ["fe"]}, "did you mean 'Fe'"),
         ({"space_groups": [225], "crystal_systems": ["hexagonal"]}, "none of the space groups 225 is hexagonal"),
     ],
 )

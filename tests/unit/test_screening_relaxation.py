@@ -356,7 +356,7 @@ class TestPotentials:
     def test_unknown_name_is_told_the_known_ones(self) -> None:
         with pytest.raises(ConfigError, match=r"chgnet, mace, .*sevennet.*module:function"):
             energy_scale("uff")
-        with pytest.raises(ConfigError, match="did you mean sevennet"):
+        with pytest.raises(ConfigError, match="did you mean 'sevennet"):
             energy_scale("sevenet")
 
     @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ def experiment(
     tasks: Annotated[
         str, typer.Option(metavar="A,B", help="Shipped tasks or campaign files instead of the experiment's own.")
     ] = "",
+    arms: Annotated[
+        str, typer.Option(metavar="A,B", help="Only these arms (and the prior); --dry-run names them all.")
+    ] = "",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all; repeatable.")
     ] = None,
@@ -51,20 +54,21 @@ def experiment(
     $ matinvent experiment replay --seeds 5 -o runs/replay --resume
     $ matinvent experiment replay --seeds 5 -o runs/replay --so-far
     $ matinvent experiment single --tasks density,mine.yaml
+    $ matinvent experiment ablations --arms learned,no-replay
     """
     from matinvent.experiments.catalogue import Request, plan
 
-    chosen = tuple(task.strip() for task in tasks.split(",") if task.strip())
+    chosen, wanted = _names(tasks), _names(arms)
     if name == "list":
-        if chosen or overrides:
-            raise ConfigError("--tasks and --set belong to an experiment; name one, e.g. matinvent experiment single")
+        if chosen or wanted or overrides:
+            raise ConfigError("--tasks, --arms and --set are of an experiment; name one: matinvent experiment single")
         _list(scale, seeds)
         return
     if resume and so_far:
         raise ConfigError("--resume runs what is left, --so-far runs nothing: choose one")
     if output is None and (resume or so_far):
         raise ConfigError(f"{'--resume' if resume else '--so-far'} needs --output: the folder of the experiment")
-    request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel)
+    request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel, wanted)
     planned = plan(request)
     if (chosen or overrides) and not so_far:
         _rehearse(planned)
@@ -78,6 +82,11 @@ def experiment(
         console().print(f"Report: {report}", soft_wrap=True, highlight=False, markup=False)
         return
     _conduct(request, planned, output or next_directory(Path("runs"), f"experiment-{name}"), resume=resume)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names in a list with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _rehearse(planned: list[Planned]) -> None:

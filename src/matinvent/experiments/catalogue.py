@@ -7,13 +7,13 @@ without learning.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinvent.errors import ConfigError
+from matinvent.suggestions import nearest
 
 if TYPE_CHECKING:
     from matinvent.config import CampaignConfig
@@ -220,9 +220,7 @@ def find_experiment(name: str) -> Experiment:
     """
     known = {experiment.name: experiment for experiment in _CATALOGUE}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-        raise ConfigError(f"unknown experiment '{name}' ({hint})")
+        raise ConfigError(f"unknown experiment '{name}' ({nearest(name, known)})")
     return known[name]
 
 
@@ -237,6 +235,7 @@ class Request:
         tasks: shipped tasks or campaign files; empty: those of the experiment.
         settings: ``key=value`` for all campaigns.
         parallel: campaigns that run at the same time; they share the cores.
+        arms: names of the arms to run beside the prior; empty: all.
     """
 
     experiment: str
@@ -245,6 +244,7 @@ class Request:
     tasks: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     parallel: int = 1
+    arms: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -253,7 +253,8 @@ class Request:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Request:
         """What :meth:`to_json` gave."""
-        return cls(**{**data, "tasks": tuple(data["tasks"]), "settings": tuple(data["settings"])})
+        several = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        return cls(**{**data, **several})
 
     def extends(self, earlier: Request) -> bool:
         """Whether the campaigns of an earlier request are among this one's, unchanged but for the cores they run on."""
@@ -262,6 +263,7 @@ class Request:
             all(getattr(self, name) == getattr(earlier, name) for name in same)
             and self.seeds >= earlier.seeds
             and (self.tasks == earlier.tasks or (bool(earlier.tasks) and set(earlier.tasks) <= set(self.tasks)))
+            and (not self.arms or (bool(earlier.arms) and set(earlier.arms) <= set(self.arms)))
         )
 
 
@@ -301,20 +303,30 @@ def plan(request: Request) -> list[Planned]:
         raise ConfigError(f"--scale {request.scale}: use {' or '.join(SCALES)}")
     if request.seeds < 1 or request.parallel < 1:
         raise ConfigError("--seeds and --parallel: at least 1")
-    _refuse_fixed(request.settings, experiment.arms)
+    arms = _chosen(experiment, request.arms)
+    _refuse_fixed(request.settings, arms)
     share = max(1, available_cores() // request.parallel)
     cores = () if request.parallel == 1 else (f"threads={share}", f"screening.workers={share}")
     planned = [
         campaign
         for seed in range(request.seeds)
         for task in request.tasks or experiment.tasks()
-        for campaign in _distinct(_planned(task, arm, seed, request, cores) for arm in experiment.arms)
+        for campaign in _distinct(_planned(task, arm, seed, request, cores) for arm in arms)
     ]
     names = [campaign.name for campaign in planned]
     repeated = sorted({campaign.task for campaign in planned if names.count(campaign.name) > 1})
     if repeated:
         raise ConfigError(f"--tasks: {', '.join(repeated)} twice; give each campaign file a name of its own")
     return _sharing(planned)
+
+
+def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms of these names, and the prior; all if none is named."""
+    known = {arm.name: arm for arm in experiment.arms}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--arms: '{experiment.name}' has no arm '{name}' ({nearest(name, known)})")
+    return tuple(arm for arm in experiment.arms if not names or arm.name in names or arm is PRIOR)
 
 
 def _refuse_fixed(settings: Sequence[str], arms: Sequence[Arm]) -> None:

@@ -227,6 +227,8 @@ def command_line(request: Request, path: Path, option: str = "resume") -> str:
     words = ["matinvent", "experiment", request.experiment, "--scale", request.scale, "--seeds", str(request.seeds)]
     if request.tasks:
         words += ["--tasks", ",".join(request.tasks)]
+    if request.arms:
+        words += ["--arms", ",".join(request.arms)]
     for setting in request.settings:
         words += ["--set", setting]
     if request.parallel > 1:

@@ -12,7 +12,6 @@ what a model of these packages predicts (see graph_models.py).
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -22,6 +21,7 @@ from matinvent.errors import ConfigError, MatInventError
 from matinvent.plugins import load_callable
 from matinvent.properties.evaluator import Evaluator, PropertyInfo
 from matinvent.properties.functions import FunctionEvaluator, is_property_function
+from matinvent.suggestions import nearest
 
 GROUP = "matinvent.properties"
 
@@ -141,9 +141,8 @@ def resolve(name: str) -> str:
         return name
     known = {**_plugins(), **_SHIPPED}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}."
-        raise ConfigError(f"property '{name}' is unknown; {hint} Your own: 'module:function' or 'file.py:function'")
+        hint = nearest(name, sorted(known), n=3)
+        raise ConfigError(f"property '{name}' is unknown ({hint}). Your own: 'module:function' or 'file.py:function'")
     return known[name]
 
 

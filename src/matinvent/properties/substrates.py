@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from matinvent.errors import ConfigError, Failure
 from matinvent.properties.evaluator import structure_defect
 from matinvent.screening.symmetry import SYMPREC
+from matinvent.suggestions import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,9 +86,8 @@ def load_substrate(name: str) -> Cell:
         return _named_cell(_NAMED[name])
     path = Path(name).expanduser()
     if not path.is_file():
-        near = difflib.get_close_matches(name, _NAMED, n=2, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_NAMED)};"
-        raise ConfigError(f"substrate '{name}' is neither known nor a file; {hint} Your own: a CIF file")
+        hint = nearest(name, _NAMED, n=2, cutoff=0.4)
+        raise ConfigError(f"substrate '{name}' is neither known nor a file ({hint}). Your own: a CIF file")
     from pymatgen.core import Structure
 
     try:

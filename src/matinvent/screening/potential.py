@@ -9,7 +9,6 @@ calculator with energy, forces and stress. Without packaging, ``module:function`
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from matinvent.errors import ConfigError, MatInventError, MissingDependencyError
 from matinvent.plugins import load_callable
+from matinvent.suggestions import nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,9 +102,7 @@ def energy_scale(name: str) -> str:
     plugins = _plugins()
     if ":" not in name and name not in plugins:
         known = sorted({"chgnet", *_CALCULATORS, *plugins})
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
-        raise ConfigError(f"{_setting(name)} is unknown; {hint} Your own: 'module:function'")
+        raise ConfigError(f"{_setting(name)} is unknown ({nearest(name, known)}). Your own: 'module:function'")
     return name
 
 

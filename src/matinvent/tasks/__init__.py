@@ -7,7 +7,6 @@ command line, or by a file's ``base`` key), the user's file, a preset such as ``
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -19,6 +18,7 @@ from typing import Any
 from matinvent.config import CampaignConfig
 from matinvent.config_files import build_config, read_yaml
 from matinvent.errors import ConfigError
+from matinvent.suggestions import nearest
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -101,10 +101,7 @@ def _shipped(folder: str = "") -> dict[str, Path]:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
-    return f"unknown {kind} '{name}' ({hint})"
+    return f"unknown {kind} '{name}' ({nearest(name, known)})"
 
 
 def _describe(path: Path) -> TaskInfo:
