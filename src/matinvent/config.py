@@ -373,14 +373,18 @@ class CampaignConfig(Section):
         """Properties of the objectives of all stages, each once, in the order in which they first occur."""
         return list(dict.fromkeys(o.property for settings in self.by_stage() for o in settings.objectives))
 
-    def to_yaml(self) -> str:
-        """The complete configuration, defaults included, as YAML that loads back to an equal one.
+    def to_json(self) -> dict[str, Any]:
+        """The complete configuration, defaults included, as JSON values that load back to an equal one.
 
-        Of stages only what was given is written: the rest follows the top level, also when that is edited.
+        Of stages only what was given is told: the rest follows the top level, also when that is edited.
         """
         data = self.model_dump(mode="json", by_alias=True)
         data["stages"] = [stage.model_dump(mode="json", by_alias=True, exclude_unset=True) for stage in self.stages]
-        return yaml.safe_dump(data, sort_keys=False)
+        return data
+
+    def to_yaml(self) -> str:
+        """:meth:`to_json` as YAML."""
+        return yaml.safe_dump(self.to_json(), sort_keys=False)
 
 
 S = TypeVar("S", bound=Section)

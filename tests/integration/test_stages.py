@@ -144,7 +144,7 @@ def test_rules_end_a_stage_by_what_happened_in_it(tmp_path, stop, reason):
     summary = campaign.run()
     assert summary.stopped == "finished"
     assert summary.iterations < 11
-    assert told[0].startswith("stage 1 of 2, first: target density; 9 iterations")
+    assert told[0].startswith("stage 1 of 2, first: density of 18; 9 iterations")
     assert told[1].startswith("stage first ends: ")
     assert reason in told[1]
     assert told[2].startswith("stage 2 of 2, last")

@@ -121,7 +121,7 @@ def test_parallel_campaigns_share_the_cores():
         (Request("replay", tasks=("density", "density")), "density twice"),
         (Request("replay", settings=("learning.sigm=1",)), "unknown key"),
         (Request("replay", settings=("seed=4",)), "say how many by --seeds"),
-        (Request("divergence", settings=("learning.sigma=1",)), "every arm of the experiment that learns has a value"),
+        (Request("divergence", settings=("learning.sigma=1",)), "every arm of the experiment has a value"),
     ],
 )
 def test_faults_are_named(request_, said):
@@ -181,6 +181,12 @@ def test_a_campaign_of_stages_keeps_their_lengths(tmp_path):
         "base: density\nname: staged\nstages: [{name: a, iterations: 2}, {name: b, iterations: 3}]\n", "utf-8"
     )
     assert {p.config.total_iterations for p in plan(Request("single", seeds=1, tasks=(str(file),)))} == {5}
+
+
+def test_settings_reach_the_prior_alone():
+    assert plan(Request("prior", seeds=1, settings=("iterations=3",)))[0].config.iterations == 3
+    with pytest.raises(ConfigError, match="every arm"):
+        plan(Request("prior", seeds=1, settings=("learning.updates=3",)))
 
 
 def test_the_arms_of_a_scale_keep_their_order():

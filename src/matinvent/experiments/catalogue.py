@@ -331,11 +331,12 @@ def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
 
 def _refuse_fixed(settings: Sequence[str], arms: Sequence[Arm]) -> None:
     """Refuse a setting that would change nothing, as every campaign has one of its own."""
+    learners = [arm for arm in arms if arm is not PRIOR]
     for key in (setting.partition("=")[0].strip() for setting in settings):
         if key == "seed":
             raise ConfigError("--set seed: an experiment has seeds 0, 1, ...; say how many by --seeds")
-        if all(any(own.startswith(f"{key}=") for own in arm.settings) for arm in arms if arm is not PRIOR):
-            raise ConfigError(f"--set {key}: every arm of the experiment that learns has a value of its own")
+        if all(any(own.startswith(f"{key}=") for own in arm.settings) for arm in learners or arms):
+            raise ConfigError(f"--set {key}: every arm of the experiment has a value of its own")
 
 
 def _distinct(arms: Iterable[Planned]) -> list[Planned]:

@@ -120,7 +120,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "settings": self.settings.model_dump(mode="json", by_alias=True),
+            "settings": self.settings.to_json(),
             "metrics": self.metrics.to_csv(index=False, lineterminator="\n"),
             "evaluated": [asdict(crystal) for crystal in self.evaluated],
             "seconds": self.seconds,
