@@ -84,10 +84,8 @@ class GeneratorConfig(Section):
             templates, elements = self.templates.and_kind(constraints), self.elements.and_elements(constraints)
         except ConfigError as error:
             raise ConfigError(f"constraints, together with the settings of generator: {error}") from None
-        strictly = constraints.charge_balanced and self.balanced
-        return self.model_copy(
-            update={"templates": templates, "elements": elements, **({"balanced": "strictly"} if strictly else {})}
-        )
+        balanced = "strictly" if constraints.charge_balanced and self.balanced else self.balanced
+        return self.model_copy(update={"templates": templates, "elements": elements, "balanced": balanced})
 
 
 class AcquisitionConfig(Section):

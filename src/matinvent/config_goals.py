@@ -176,7 +176,7 @@ class ObjectiveConfig(Section):
             raise ValueError("hit: [null, null] makes a hit of every crystal; give a bound, or leave it out")
         if self.hit is None:
             best = 1 + self.lo / (self.hi - self.lo) if self.kind in {"target", "range"} else math.inf
-            if self.shape == "sigmoid" and 1 / (1 + math.exp(-self.steepness * (best - 0.5))) < GOOD:
+            if self.shape == "sigmoid" and self.steepness * (best - 0.5) < math.log(GOOD / (1 - GOOD)):
                 raise ValueError(f"no value scores {GOOD}, as a hit must: give 'hit', or a larger 'steepness' or 'lo'")
         elif (self.hit[0] is not None and self.hit[0] > high) or (self.hit[1] is not None and self.hit[1] < low):
             raise ValueError(f"hit: no value within {list(self.hit)} scores 1; those from {low:g} to {high:g} do")

@@ -160,3 +160,10 @@ def test_another_goal_is_not_called_by_the_old_ones_words(tmp_path):
     assert load_task(str(path), overrides=["goal=no monopolies"]).goal == "no monopolies"
     assert load_task("hhi", overrides=["objectives.0.hit=[null, 2000]"]).goal == "hhi below 2000"
     assert load_task("hhi", "quick", ["iterations=3"]).goal == load_task("hhi").goal
+
+
+def test_a_goal_in_the_users_own_words_stays(tmp_path):
+    path = tmp_path / "mine.yaml"
+    objective = "{property: hhi, kind: minimize, lo: 500, hi: 5000}"
+    path.write_text(f"name: mine\ngoal: no monopolies\nobjectives: [{objective}]\n", encoding="utf-8")
+    assert load_task(str(path), overrides=["objectives.0.hi=4000"]).goal == "no monopolies"

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from matinvent.experiments.hacking import HackingReport, judge_record
-from matinvent.experiments.records import Evaluated, Record, known, rewards, scored
+from matinvent.experiments.records import Evaluated, Record, count_hits, hit_systems, known, rewards, scored
 from matinvent.experiments.significance import effect_size, permutation_p
 from matinvent.rewards.pareto import hypervolume
 
@@ -103,7 +103,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "hits": count_hits(everything),
         "hits_per_100": 100 * count_hits(everything) / spent if spent else None,
         "hits_per_100_last": 100 * count_hits(record.late) / len(record.late) if spent else None,
-        "hit_systems": len({crystal.elements for crystal in everything if crystal.hit}),
+        "hit_systems": hit_systems(everything),
         "goal_evaluations": evaluations_to_goal(record.config, record.evaluated),
         "sun": known(record.metrics["sun"].mean()) if "sun" in record.metrics else None,
         "sun_first": sun_first,
@@ -215,11 +215,6 @@ def _meets(goal: ObjectiveConfig, window: Sequence[Evaluated]) -> bool:
 
 def _property_mean(evaluated: Sequence[Evaluated], name: str) -> float | None:
     return _mean(c.properties[name] for c in evaluated if name in c.properties)
-
-
-def count_hits(evaluated: Sequence[Evaluated]) -> int:
-    """Crystals that meet every objective."""
-    return sum(crystal.hit for crystal in evaluated)
 
 
 def _mean(values: Iterable[float]) -> float | None:

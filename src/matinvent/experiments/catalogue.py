@@ -205,6 +205,8 @@ _PAPER = (
     "screening.unique_within=batch", *_PAPERS_FILTER,
 )  # fmt: skip
 SCALES = ("quick", "paper")
+#: Preset and settings of a scale.
+Size = tuple[str | None, list[str]]
 
 
 def list_experiments() -> tuple[Experiment, ...]:
@@ -307,11 +309,13 @@ def plan(request: Request) -> list[Planned]:
     _refuse_fixed(request.settings, arms)
     share = max(1, available_cores() // request.parallel)
     cores = () if request.parallel == 1 else (f"threads={share}", f"screening.workers={share}")
+    tasks = request.tasks or experiment.tasks()
+    sizes = {task: _size(task, request.scale) for task in tasks}
     planned = [
         campaign
         for seed in range(request.seeds)
-        for task in request.tasks or experiment.tasks()
-        for campaign in _distinct(_planned(task, arm, seed, request, cores) for arm in arms)
+        for task in tasks
+        for campaign in _distinct(_planned(task, arm, seed, request, sizes[task], cores) for arm in arms)
     ]
     names = [campaign.name for campaign in planned]
     repeated = sorted({campaign.task for campaign in planned if names.count(campaign.name) > 1})
@@ -361,24 +365,26 @@ def _sharing(planned: Sequence[Planned]) -> list[Planned]:
     return shared
 
 
-def _planned(task: str, arm: Arm, seed: int, request: Request, cores: Sequence[str]) -> Planned:
+def _planned(task: str, arm: Arm, seed: int, request: Request, size: Size, cores: Sequence[str]) -> Planned:
     from matinvent.tasks import load_task
 
-    preset, size = _size(task, request.scale)
-    if load_task(task).stages:  # which have iterations of their own
-        size = [setting for setting in size if not setting.startswith("iterations=")]
-    config = load_task(task, preset, [*size, *cores, *request.settings, *arm.settings, f"seed={seed}"])
+    preset, settings = size
+    config = load_task(task, preset, [*settings, *cores, *request.settings, *arm.settings, f"seed={seed}"])
     return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, JUDGED[request.scale])
 
 
-def _size(task: str, scale: str) -> tuple[str | None, list[str]]:
-    """Preset and settings of a scale."""
-    if scale == "quick":
-        return "quick", [f"iterations={_QUICK_ITERATIONS}", f"stop.max_evaluations={_QUICK_EVALUATIONS}"]
+def _size(task: str, scale: str) -> Size:
+    """Preset and settings of a scale; stages have iterations of their own."""
+    from matinvent.tasks import load_task
+
     name = Path(task).stem
+    iterations = _QUICK_ITERATIONS if scale == "quick" else _PAPER_ITERATIONS.get(name, 100)
+    length = [] if load_task(task).stages else [f"iterations={iterations}"]
+    if scale == "quick":
+        return "quick", [*length, f"stop.max_evaluations={_QUICK_EVALUATIONS}"]
     samples, evaluated = _PAPER_SAMPLES.get(name, (192, 16))
     return None, [
-        f"iterations={_PAPER_ITERATIONS.get(name, 100)}",
+        *length,
         f"generator.samples={samples}",
         f"evaluation.per_iteration={evaluated}",
         "evaluation.initial=0",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matinvent.errors import InputError
-from matinvent.experiments.records import Evaluated, Record, read_record
+from matinvent.experiments.records import Evaluated, Record, count_hits, hit_systems, read_record
 
 if TYPE_CHECKING:
     from matinvent.config_goals import ConstraintsConfig
@@ -122,8 +122,8 @@ def coverage(evaluated: Sequence[Evaluated], reference: ReferenceSet | None) -> 
     top, group = elements.most_common(1), groups.most_common(1)
     return Coverage(
         crystals=len(evaluated),
-        hits=sum(crystal.hit for crystal in evaluated),
-        hit_systems=len({crystal.elements for crystal in evaluated if crystal.hit}),
+        hits=count_hits(evaluated),
+        hit_systems=hit_systems(evaluated),
         single_element_share=_share(sum(len(content) == 1 for content in contents), len(contents)),
         chemical_systems=len(systems),
         sparse_system_share=None if reference is None else _sparse_share(systems, reference),

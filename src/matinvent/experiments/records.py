@@ -155,6 +155,16 @@ def rewards(evaluated: Sequence[Evaluated]) -> list[float]:
     return [crystal.reward for crystal in evaluated if crystal.reward is not None]
 
 
+def count_hits(evaluated: Iterable[Evaluated]) -> int:
+    """Crystals that meet every objective."""
+    return sum(crystal.hit for crystal in evaluated)
+
+
+def hit_systems(evaluated: Iterable[Evaluated]) -> int:
+    """Distinct chemical systems of these; all alloys of one kind count once."""
+    return len({crystal.elements for crystal in evaluated if crystal.hit})
+
+
 def known(value: float) -> float | None:
     """None for a missing number."""
     return None if pd.isna(value) else float(value)

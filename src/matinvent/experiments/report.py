@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from matinvent.experiments.analysis import QUANTITIES, WINDOW, Analysed, count_hits
+from matinvent.experiments.analysis import QUANTITIES, WINDOW, Analysed
 from matinvent.experiments.catalogue import Experiment
 from matinvent.experiments.cost import duration
 from matinvent.experiments.hacking import Coverage
-from matinvent.experiments.records import Evaluated
+from matinvent.experiments.records import Evaluated, count_hits
 from matinvent.experiments.significance import RateRatio, Spread, welch_p
 
 REPORT = "report.md"

@@ -52,9 +52,9 @@ class ConsoleCallback(Callback):
 
     def on_start(self, config: CampaignConfig, directory: Path, first_iteration: int) -> None:
         """Say what is being done, and print the head of the table."""
-        over = first_iteration >= config.total_iterations
         verb = f"resuming at iteration {first_iteration + 1}" if first_iteration else "starting"
-        verb = "finished before" if over else verb
+        if first_iteration >= config.total_iterations:
+            verb = "finished before"
         goal = f": {config.goal}" if config.goal else ""
         self._print(f"[bold]{escape(config.name)}[/bold]{escape(goal)}")
         stages = [settings.evaluation for settings in config.by_stage()]

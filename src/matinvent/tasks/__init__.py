@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +52,11 @@ def load_task(name_or_path: str, preset: str | None = None, overrides: Sequence[
         ConfigError: no such task, file, base or preset, or the layers do not make a valid campaign.
     """
     layers = _task_layers(name_or_path)
+    own = {*layers[1], *(override.partition("=")[0].split(".")[0] for override in overrides)}
     if preset is not None:
-        presets = _shipped("presets")
-        if preset not in presets:
-            raise ConfigError(_unknown("preset", preset, presets))
-        layers.append(read_yaml(presets[preset]))
+        layers.append(read_yaml(_find(preset, _shipped("presets"), "preset")))
     origin = f"task '{name_or_path}'" if name_or_path in _shipped() else name_or_path
     config = build_config(reduce(merge, layers), overrides, origin=origin)
-    own = {*chain.from_iterable(layers[1:]), *(override.partition("=")[0].split(".")[0] for override in overrides)}
     if "objectives" in own and "goal" not in own:
         wanted = ", ".join(objective.in_words() for objective in config.objectives)
         return config.model_copy(update={"goal": wanted, **({} if "description" in own else {"description": ""})})
@@ -77,27 +73,32 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _task_layers(name_or_path: str) -> list[dict[str, Any]]:
+    """A shipped task and what the user's own file changes of it; one of both may be empty."""
     shipped = _shipped()
     path = Path(name_or_path)
     if name_or_path in shipped:
-        return [read_yaml(shipped[name_or_path])]
+        return [read_yaml(shipped[name_or_path]), {}]
     if path.suffix.lower() not in _SUFFIXES and not path.exists():
         raise ConfigError(_unknown("task", name_or_path, shipped) + "; or name a YAML file")
     own = read_yaml(path)
     if "base" not in own:
-        return [own]
+        return [{}, own]
     base = own.pop("base")
     if not isinstance(base, str):
         raise ConfigError(f"{path}: 'base' must be the name of one shipped task (given: {base!r})")
-    if base not in shipped:
-        raise ConfigError(f"{path}: base: {_unknown('task', base, shipped)}")
-    return [read_yaml(shipped[base]), own]
+    return [read_yaml(_find(base, shipped, "task", f"{path}: base: ")), own]
 
 
 def _shipped(folder: str = "") -> dict[str, Path]:
     """Name -> file of the YAML files in the package's ``tasks`` folder, or a folder below it."""
     root = Path(str(resources.files("matinvent"))) / "tasks" / folder
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
+
+
+def _find(name: str, known: dict[str, Path], kind: str, where: str = "") -> Path:
+    if name not in known:
+        raise ConfigError(where + _unknown(kind, name, known))
+    return known[name]
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
