@@ -114,7 +114,8 @@ def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
     table = rows(report.parent / "table.csv")
     assert [row["campaign"] for row in table] == listener.begun
     assert all(float(row["evaluations"]) == 48 + 12 + 12 for row in table)
-    assert all(0 <= float(row["sun_judged"]) <= 1 for row in table)
+    sun = {row["arm"]: round(float(row["sun_judged"]) * int(row["judged"])) for row in table}
+    assert f"| {sun['learned']} of 128 | {sun['prior']} of 256 |" in text
     summary = rows(report.parent / "summary.csv")
     assert {row["arm"] for row in summary} == {"learned", "unscreened", "prior"}
 

@@ -89,6 +89,36 @@ def test_a_ratio_of_rates_by_hand():
     assert RateRatio.of(1, 0, 1, 10) is None
 
 
+def test_a_ratio_of_shares_by_hand():
+    ratio = RateRatio.of_shares(76, 192, 384, 768)
+    half = 1.96 * (1 / 76 - 1 / 192 + 1 / 384 - 1 / 768) ** 0.5  # of the logarithm (Katz)
+    assert ratio.value == pytest.approx(76 / 192 / 0.5)
+    assert (ratio.low, ratio.high) == pytest.approx(
+        (ratio.value * math.exp(-half), ratio.value * math.exp(half)), rel=1e-4
+    )
+    assert RateRatio.of_shares(0, 10, 3, 10) == RateRatio(0.0, 0.0, None)
+    assert RateRatio.of_shares(3, 10, 0, 10) == RateRatio(None, 0.0, None)
+    assert RateRatio.of_shares(0, 10, 0, 10) is None
+    assert RateRatio.of_shares(0, 0, 3, 10) is None
+
+
+@pytest.mark.parametrize("share", [0.3, 0.55])
+def test_the_interval_of_a_ratio_of_shares_covers_what_it_should(share):
+    from scipy.stats import binom
+
+    def chance(k: int) -> float:
+        return float(binom.pmf(k, 64, share))
+
+    likely = [k for k in range(65) if chance(k) > 1e-5]
+    covered = sum(
+        chance(a) * chance(b)
+        for a in likely
+        for b in likely
+        if (ratio := RateRatio.of_shares(a, 64, b, 64)) is not None and ratio.low <= 1 <= ratio.high
+    )
+    assert 0.94 <= covered <= 0.97
+
+
 @settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 60), st.integers(60, 300))
 def test_the_ratio_lies_within_its_interval(events, others, spent):

@@ -108,6 +108,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "sun": known(record.metrics["sun"].mean()) if "sun" in record.metrics else None,
         "sun_first": sun_first,
         "sun_last": sun_last,
+        "judged": judged.get("sampled"),
         "sun_judged": judged.get("sun"),
         "validity_first": validity_first,
         "validity_last": validity_last,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matinvent.config import CampaignConfig
 
 #: Crystals drawn from a final agent and all screened, to judge its stability: campaigns screen none, or what their
-#: surrogate prefers.
-JUDGED = {"quick": 64, "paper": 1000}
+#: surrogate prefers. The second number is of the prior, beside which all tasks are set.
+JUDGED = {"quick": (128, 256), "paper": (1000, 1000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,8 @@ def _planned(task: str, arm: Arm, seed: int, request: Request, size: Size, cores
 
     preset, settings = size
     config = load_task(task, preset, [*settings, *cores, *request.settings, *arm.settings, f"seed={seed}"])
-    return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, JUDGED[request.scale])
+    judged = JUDGED[request.scale][arm is PRIOR]
+    return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, judged)
 
 
 def _size(task: str, scale: str) -> Size:

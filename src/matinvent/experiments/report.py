@@ -112,7 +112,8 @@ _NOTES = f"""## How to read this
   systems with hits count all alloys of one set of elements once.
 - SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
   prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened.
-  Beside the prior's stands the latter where it was measured. Validity within a campaign is of all proposals, some of
+  Beside the prior's stands the latter where it was measured, of all seeds together [95 % confidence of the ratio,
+  approximate, for independent crystals]. Validity within a campaign is of all proposals, some of
   which the prior makes (`acquisition.from_prior`); of the final agent it is of its own.
 - Beside the prior: mean reward of all evaluated crystals, p of Welch's test over seeds; hits of all seeds together,
   how many times as often they come per evaluation, and in the last quarter, as all of the prior's do [95 % confidence,
@@ -225,8 +226,10 @@ def _hits(evaluated: Iterable[Sequence[Evaluated]]) -> tuple[int, int]:
 def _times(ratio: RateRatio | None) -> str:
     if ratio is None:
         return "-"
-    if ratio.value is None or ratio.high is None:
+    if ratio.value is None:
         return f"> {_rounded(ratio.low)}"
+    if ratio.high is None:
+        return _rounded(ratio.value)
     return f"{_rounded(ratio.value)} [{_rounded(ratio.low)}, {_rounded(ratio.high)}]"
 
 
@@ -235,13 +238,23 @@ def _rounded(value: float) -> str:
 
 
 def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
-    """SUN, the prior's, and their ratio: of the final agents where these were judged, else within the campaigns."""
-    for key, prior_key in (("sun_judged", "sun_judged"), ("sun_last", "sun")):
-        mine, base = spread_of(own, key), spread_of(prior, prior_key)
-        if mine is not None and base is not None:
-            ratio = f"{mine.mean / base.mean:.2f}" if base.mean else "-"
-            return [_spread(mine, ".2f"), _spread(base, ".2f"), ratio]
-    return ["-", "-", "-"]
+    """SUN, the prior's, and their ratio: of all crystals drawn from final agents, else within the campaigns."""
+    (sun, drawn), (base, base_drawn) = _judged(own), _judged(prior)
+    if drawn and base_drawn:
+        ratio = RateRatio.of_shares(sun, drawn, base, base_drawn)
+        return [f"{sun} of {drawn}", f"{base} of {base_drawn}", _times(ratio)]
+    mine, prior_mean = spread_of(own, "sun_last"), spread_of(prior, "sun")
+    if mine is None or prior_mean is None:
+        return ["-", "-", "-"]
+    between = f"{mine.mean / prior_mean.mean:.2f}" if prior_mean.mean else "-"
+    return [_spread(mine, ".2f"), _spread(prior_mean, ".2f"), between]
+
+
+def _judged(campaigns: Sequence[Analysed]) -> tuple[int, int]:
+    """Stable, unique and novel crystals among those drawn from final agents, and the latter, of all seeds together."""
+    shares = [(c.numbers.get("sun_judged"), c.numbers.get("judged")) for c in campaigns]
+    there = [(share, drawn) for share, drawn in shares if share is not None and drawn is not None]
+    return sum(round(share * drawn) for share, drawn in there), sum(int(drawn) for _, drawn in there)
 
 
 def _property_table(grouped: Group) -> str:

@@ -54,7 +54,7 @@ class RateRatio:
 
     Attributes:
         value: the ratio of the rates; None where the other events never came.
-        low, high: exact 95 % confidence interval; no upper end where the other events never came.
+        low, high: 95 % confidence interval; no upper end where it has none.
     """
 
     value: float | None
@@ -89,6 +89,33 @@ class RateRatio:
         low = ratio(share.low)
         assert low is not None  # a lower end of 1 takes infinitely many events
         return cls(ratio(events / (events + others)), low, ratio(share.high))
+
+    @classmethod
+    def of_shares(cls, events: int, drawn: int, others: int, others_drawn: int) -> RateRatio | None:
+        """Compare two shares of independent draws.
+
+        The interval is approximate, of the ratio's logarithm (Katz et al., Biometrics 34, 469 (1978)).
+
+        Args:
+            events: draws of the first kind that count.
+            drawn: all of them.
+            others: draws of the second kind that count.
+            others_drawn: all of these.
+
+        Returns:
+            None where no draw counts, or none was made.
+        """
+        if not (drawn and others_drawn and events + others):
+            return None
+        from scipy.stats.contingency import relative_risk
+
+        if not others:
+            return cls(None, 0.0, None)
+        risk = relative_risk(events, drawn, others, others_drawn)
+        if not events:
+            return cls(0.0, 0.0, None)
+        interval = risk.confidence_interval(0.95)
+        return cls(float(risk.relative_risk), float(interval.low), float(interval.high))
 
 
 def effect_size(before: Sequence[float], after: Sequence[float]) -> float | None:
