@@ -175,11 +175,14 @@ class Campaign:
         """Let the agent propose crystals, and the prior some that the surrogate may prefer."""
         wanted = self.config.generator.samples
         foreign = self.acquisition.from_prior(wanted)
-        drawn = self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)
+        drawn = {"agent": self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)}
         if foreign:
-            drawn = [*drawn, *self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))]
-        stage = self.stage.name
-        return [Candidate.of(self.iteration, index, crystal, stage=stage) for index, crystal in enumerate(drawn)]
+            drawn["prior"] = self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))
+        proposals = [(crystal, who) for who, crystals in drawn.items() for crystal in crystals]
+        return [
+            Candidate.of(self.iteration, index, crystal, stage=self.stage.name, proposed_by=who)
+            for index, (crystal, who) in enumerate(proposals)
+        ]
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
         """Keep the valid, stable, unique and novel ones, at most as many as will be evaluated."""

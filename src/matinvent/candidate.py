@@ -61,6 +61,7 @@ class Candidate:
             is then an upper bound.
         hit: whether the properties meet every objective; None unless SCORED.
         source: where a user's crystal comes from (a file); empty for a generated one.
+        proposed_by: ``agent`` or ``prior``; empty for a user's crystal.
         stage: the stage of the campaign that judged it; empty in a campaign without stages.
         properties: property name -> value in the property's unit.
         scores: objective name -> desirability in [0, 1].
@@ -88,16 +89,26 @@ class Candidate:
     credit: float | None = None
     hit: bool | None = None
     source: str = ""
+    proposed_by: str = ""
     stage: str = ""
 
     @classmethod
     def of(
-        cls, iteration: int, index: int, crystal: Structure | Failure, source: str = "", stage: str = ""
+        cls,
+        iteration: int,
+        index: int,
+        crystal: Structure | Failure,
+        source: str = "",
+        stage: str = "",
+        proposed_by: str = "",
     ) -> Candidate:
         """A drawn or read crystal at the start of its way; one that could not be built is invalid, with its reason."""
+        candidate = cls(iteration, index, None, source=source, stage=stage, proposed_by=proposed_by)
         if isinstance(crystal, Failure):
-            return cls(iteration, index, None, fate=Fate.INVALID, reason=str(crystal), source=source, stage=stage)
-        return cls(iteration, index, crystal, source=source, stage=stage)
+            candidate.reject(Fate.INVALID, str(crystal))
+        else:
+            candidate.structure = crystal
+        return candidate
 
     @property
     def label(self) -> str:

@@ -55,6 +55,14 @@ def test_every_candidate_has_a_fate_in_the_ledger(tmp_path):
     assert all((c.reward is not None) == (c.fate is Fate.SCORED) for c in candidates)
 
 
+def test_the_ledger_says_who_proposed_a_crystal(tmp_path):
+    run_toy(tmp_path / "run", "iterations=2", "acquisition.from_prior=0.25")
+    proposed = Counter(c.proposed_by for c in Ledger(tmp_path / "run" / "ledger.db").candidates())
+    assert proposed == {"agent": 2 * 24, "prior": 2 * 8}
+    run_toy(tmp_path / "alone", "iterations=1", "acquisition.enabled=false")
+    assert {c.proposed_by for c in Ledger(tmp_path / "alone" / "ledger.db").candidates()} == {"agent"}
+
+
 def test_what_is_proposed_again_wears_its_reward_out(tmp_path):
     campaign, _ = run_toy(tmp_path / "run", "iterations=8", "screening.uniqueness=true")
     scored, again = Counter(), set()

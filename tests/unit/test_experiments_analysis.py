@@ -59,6 +59,15 @@ def test_rewards_hits_and_effect(record):
     assert (numbers["hits"], numbers["hits_per_100"], numbers["hits_per_100_last"]) == (3, 37.5, 100.0)
 
 
+def test_hits_of_the_agent_itself(record):
+    assert campaign_numbers(record)["hits_of_agent"] is None  # who proposed what was not recorded
+    proposers = ["agent" if number % 2 else "prior" for number in range(len(record.evaluated))]
+    told = [replace(c, proposed_by=who) for c, who in zip(record.evaluated, proposers, strict=True)]
+    hits = [c for c in told if c.hit and c.proposed_by == "agent"]
+    assert 0 < len(hits) < 3
+    assert campaign_numbers(replace(record, evaluated=told))["hits_of_agent"] == len(hits)
+
+
 def test_metrics_by_quarters_of_iterations(record):
     numbers = campaign_numbers(record, {"sun": 0.33, "validity": 0.7})
     assert (numbers["sun_first"], numbers["sun_last"], numbers["sun"]) == (0.4, 0.7, pytest.approx(0.55))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 import os
 import shutil
 import signal
@@ -229,6 +231,17 @@ def test_a_damaged_record_is_named(inline, toy, tmp_path):
     mark = folder / "finished" / "toy-prior-0.json.gz"
     mark.write_bytes(mark.read_bytes()[:50])
     with pytest.raises(CheckpointError, match=r"toy-prior-0\.json\.gz: damaged"):
+        run(request(toy, "prior", seeds=2), folder, resume=True)
+
+
+def test_a_record_of_another_version_is_told_from_a_damaged_one(inline, toy, tmp_path):
+    folder = tmp_path / "out"
+    run(request(toy, "prior"), folder)
+    mark = folder / "finished" / "toy-prior-0.json.gz"
+    record = json.loads(gzip.decompress(mark.read_bytes()))
+    record["record"]["settings"]["acquisition"]["clairvoyance"] = 1.0
+    mark.write_bytes(gzip.compress(json.dumps(record).encode()))
+    with pytest.raises(CheckpointError, match=r"another version.*unknown key 'acquisition\.clairvoyance'"):
         run(request(toy, "prior", seeds=2), folder, resume=True)
 
 

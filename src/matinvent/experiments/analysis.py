@@ -104,6 +104,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "hits_per_100": 100 * count_hits(everything) / spent if spent else None,
         "hits_per_100_last": 100 * count_hits(record.late) / len(record.late) if spent else None,
         "hit_systems": hit_systems(everything),
+        "hits_of_agent": _hits_of_agent(everything),
         "goal_evaluations": evaluations_to_goal(record.config, record.evaluated),
         "sun": known(record.metrics["sun"].mean()) if "sun" in record.metrics else None,
         "sun_first": sun_first,
@@ -124,6 +125,13 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         numbers[f"{objective.property}_first"] = _property_mean(first, objective.property)
         numbers[f"{objective.property}_last"] = _property_mean(last, objective.property)
     return numbers
+
+
+def _hits_of_agent(evaluated: Sequence[Evaluated]) -> int | None:
+    """Hits that the agent itself proposed, not its prior; None where it was not recorded."""
+    if not all(crystal.proposed_by for crystal in evaluated):
+        return None
+    return count_hits(crystal for crystal in evaluated if crystal.proposed_by == "agent")
 
 
 def at_equal_numbers(campaigns: Sequence[Analysed]) -> list[Analysed]:

@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from matinvent.config_files import explain
 from matinvent.errors import CheckpointError, ConfigError, InputError
 from matinvent.experiments.catalogue import Planned, Request
 from matinvent.experiments.records import Record
@@ -200,10 +203,13 @@ class ExperimentFolder:
         """What :meth:`finish` was told.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is damaged, or its settings are of another version of matinvent.
         """
         try:
             return Finished.from_bytes(self._mark(name).read_bytes())
+        except ValidationError as error:
+            origin = f"{self._mark(name)}: of another version of matinvent; use that one, or delete it and resume"
+            raise CheckpointError(explain(error, origin)) from None
         except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
             raise CheckpointError(f"{self._mark(name)}: damaged ({error}); delete it and resume") from None
 

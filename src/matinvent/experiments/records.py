@@ -39,6 +39,7 @@ class Evaluated:
         scores: objective -> desirability in [0, 1].
         reward: in [0, 1]; None where the evaluation failed.
         hit: whether it meets every objective.
+        proposed_by: see :class:`~matinvent.candidate.Candidate`; empty where it was not recorded.
     """
 
     iteration: int
@@ -49,6 +50,7 @@ class Evaluated:
     scores: dict[str, float]
     reward: float | None
     hit: bool
+    proposed_by: str = ""
 
     @classmethod
     def of(cls, candidate: Candidate) -> Evaluated:
@@ -65,6 +67,7 @@ class Evaluated:
             dict(candidate.scores),
             candidate.reward if candidate.fate is Fate.SCORED else None,
             candidate.hit is True,
+            candidate.proposed_by,
         )
 
 

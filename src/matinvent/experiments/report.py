@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -223,18 +223,18 @@ def _hits(evaluated: Iterable[Sequence[Evaluated]]) -> tuple[int, int]:
     return count_hits(crystals), len(crystals)
 
 
-def _times(ratio: RateRatio | None) -> str:
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _times(ratio: RateRatio | None, form: Callable[[float], str] = _rounded) -> str:
     if ratio is None:
         return "-"
     if ratio.value is None:
-        return f"> {_rounded(ratio.low)}"
+        return f"> {form(ratio.low)}"
     if ratio.high is None:
-        return _rounded(ratio.value)
-    return f"{_rounded(ratio.value)} [{_rounded(ratio.low)}, {_rounded(ratio.high)}]"
-
-
-def _rounded(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+        return form(ratio.value)
+    return f"{form(ratio.value)} [{form(ratio.low)}, {form(ratio.high)}]"
 
 
 def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
@@ -242,7 +242,7 @@ def _sun_ratio(own: Sequence[Analysed], prior: Sequence[Analysed]) -> list[str]:
     (sun, drawn), (base, base_drawn) = _judged(own), _judged(prior)
     if drawn and base_drawn:
         ratio = RateRatio.of_shares(sun, drawn, base, base_drawn)
-        return [f"{sun} of {drawn}", f"{base} of {base_drawn}", _times(ratio)]
+        return [f"{sun} of {drawn}", f"{base} of {base_drawn}", _times(ratio, "{:.2f}".format)]
     mine, prior_mean = spread_of(own, "sun_last"), spread_of(prior, "sun")
     if mine is None or prior_mean is None:
         return ["-", "-", "-"]
