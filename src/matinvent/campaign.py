@@ -175,13 +175,13 @@ class Campaign:
         """Let the agent propose crystals, and the prior some that the surrogate may prefer."""
         wanted = self.config.generator.samples
         foreign = self.acquisition.from_prior(wanted)
-        drawn = {"agent": self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)}
+        drawn = self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)
+        proposers = ["agent"] * len(drawn) + ["prior"] * foreign
         if foreign:
-            drawn["prior"] = self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))
-        proposals = [(crystal, who) for who, crystals in drawn.items() for crystal in crystals]
+            drawn = [*drawn, *self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))]
         return [
             Candidate.of(self.iteration, index, crystal, stage=self.stage.name, proposed_by=who)
-            for index, (crystal, who) in enumerate(proposals)
+            for index, (crystal, who) in enumerate(zip(drawn, proposers, strict=True))
         ]
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:

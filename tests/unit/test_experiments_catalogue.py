@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from matinvent.errors import ConfigError
-from matinvent.experiments.catalogue import PRIOR, Request, list_experiments, plan, single_tasks
+from matinvent.experiments.catalogue import PRIOR, Request, find_experiment, list_experiments, plan, single_tasks
 from matinvent.experiments.cost import campaign_seconds, duration, estimated_seconds, most_evaluations
-from matinvent.experiments.figures import _arms
+from matinvent.experiments.figures import _arms, _legend, _panels
 from matinvent.tasks import load_task
 
 
@@ -192,3 +192,16 @@ def test_settings_reach_the_prior_alone():
 def test_the_arms_of_a_scale_keep_their_order():
     arms = [p.arm.name for p in plan(Request("ablations", "paper", seeds=1))]
     assert arms == ["learned", "unscreened", "no-replay", "no-filter", "none", "surrogate", "prior"]
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("name", [experiment.name for experiment in list_experiments()])
+def test_no_name_of_an_arm_is_cut_off(name, panels):
+    figure, axes = _panels(panels)
+    for arm in find_experiment(name).arms:
+        axes[0].plot([0], [0], label=arm.title)
+    _legend(figure, axes)
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= legend.x0
+    assert legend.x1 <= figure.bbox.x1

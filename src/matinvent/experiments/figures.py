@@ -48,6 +48,8 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _SPENT = "property evaluations"
+#: Of a column of a legend (inches), with the longest name of an arm.
+_LEGEND_WIDTH = 2.7
 
 #: Diagnostics of few tasks: title, axis, series.
 _DIAGNOSTICS: tuple[tuple[str, str, Series], ...] = (
@@ -284,7 +286,7 @@ def _panels(count: int, columns: int = 4, width: float = 3.1, height: float = 2.
 
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(width * columns, 4.2), height * rows), layout="constrained")
+    figure = Figure(figsize=(max(width * columns, 2 * _LEGEND_WIDTH), height * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[count:]:
         axis.set_visible(False)
@@ -295,7 +297,8 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all panels, below them."""
     found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if found:
-        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=4)
+        columns = min(4, int(figure.get_figwidth() // _LEGEND_WIDTH))
+        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
 
 
 def _by_task(campaigns: Sequence[Analysed]) -> dict[str, list[Analysed]]:

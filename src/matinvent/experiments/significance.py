@@ -107,13 +107,11 @@ class RateRatio:
         """
         if not (drawn and others_drawn and events + others):
             return None
+        if not (events and others):  # the logarithm has no end
+            return cls(0.0 if others else None, 0.0, None)
         from scipy.stats.contingency import relative_risk
 
-        if not others:
-            return cls(None, 0.0, None)
         risk = relative_risk(events, drawn, others, others_drawn)
-        if not events:
-            return cls(0.0, 0.0, None)
         interval = risk.confidence_interval(0.95)
         return cls(float(risk.relative_risk), float(interval.low), float(interval.high))
 
