@@ -175,13 +175,14 @@ class Campaign:
         """Let the agent propose crystals, and the prior some that the surrogate may prefer."""
         wanted = self.config.generator.samples
         foreign = self.acquisition.from_prior(wanted)
-        drawn = self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)
-        proposers = ["agent"] * len(drawn) + ["prior"] * foreign
+        own = self.agent.sample(wanted - foreign, self.draws.torch(self.iteration, "sample"), progress)
+        proposals = [(crystal, "agent") for crystal in own]
         if foreign:
-            drawn = [*drawn, *self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))]
+            others = self.learner.prior.sample(foreign, self.draws.torch(self.iteration, "explore"))
+            proposals += [(crystal, "prior") for crystal in others]
         return [
             Candidate.of(self.iteration, index, crystal, stage=self.stage.name, proposed_by=who)
-            for index, (crystal, who) in enumerate(zip(drawn, proposers, strict=True))
+            for index, (crystal, who) in enumerate(proposals)
         ]
 
     def screen(self, candidates: list[Candidate], progress: Progress) -> list[Candidate]:
