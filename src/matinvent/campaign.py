@@ -6,10 +6,9 @@ killed at any moment and resumed repeats the interrupted iteration exactly.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,13 +18,14 @@ from matinvent.draws import Draws
 from matinvent.errors import CheckpointError, Failure
 from matinvent.execution.executors import available_cores
 from matinvent.feasibility import Feasibility
-from matinvent.interrupt import Interrupted, catch_signals
+from matinvent.interrupt import Interrupted
 from matinvent.learning.learner import LearningReport
 from matinvent.learning.lessons import Lessons
 from matinvent.memory.diversity import DiversityFilter
 from matinvent.memory.ledger import Ledger
 from matinvent.memory.replay import ReplayBuffer
 from matinvent.metrics import iteration_metrics
+from matinvent.reporting.audience import Audience
 from matinvent.reporting.events import Callback, CampaignSummary, IterationReport
 from matinvent.run_directory import RunDirectory
 from matinvent.screening.screen import Screener
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from matinvent.generators.protocol import Generator
 
 Progress = Callable[[float], None]
-T = TypeVar("T")
 
 
 class Campaign:
@@ -47,7 +46,7 @@ class Campaign:
         torch.set_num_threads(config.threads or available_cores())
         self.config = config
         self.directory = directory
-        self.callbacks = tuple(callbacks)
+        self.audience = Audience(callbacks)
         self.curriculum = Curriculum(config, directory.cache_file)
         self.stage = self.curriculum.stage
         self.properties, self.rewards = self.stage.properties, self.stage.rewards
@@ -66,9 +65,6 @@ class Campaign:
         self.best: Candidate | None = None
         self.stopped = ""
         self._begun = False
-        self._notes: list[str] = []
-        self._seconds: dict[str, float] = {}
-        self._interrupted: Callable[[], bool] = lambda: False
 
     @classmethod
     def start(cls, config: CampaignConfig, directory: Path, callbacks: Sequence[Callback] = ()) -> Campaign:
@@ -114,12 +110,11 @@ class Campaign:
 
     def run(self) -> CampaignSummary:
         """Run the remaining iterations; on SIGINT or SIGTERM stop at once, to be resumed later."""
-        for callback in self.callbacks:
-            callback.on_start(self.config, self.directory.path, self.iteration)
-        self._tell(self.curriculum.announcement())
+        self.audience.meet(self.config, self.directory.path, self.iteration)
+        self.audience.tell(self.curriculum.announcement())
         interrupted = False
         try:
-            with catch_signals() as self._interrupted:
+            with self.audience.interruptible():
                 self.begin()
                 while self.iteration < self.curriculum.iterations and not self.stopped:
                     self.step()
@@ -128,14 +123,13 @@ class Campaign:
         finally:
             self.close()
         summary = self._summarise("interrupted" if interrupted else self.stopped or "finished")
-        for callback in self.callbacks:
-            callback.on_end(summary)
+        self.audience.dismiss(summary)
         return summary
 
     def begin(self) -> None:
         """Evaluate the starting crystals, unless an earlier session did."""
         if not self._begun and self.start_from.crystals:
-            self._timed("start", self._evaluate_start)
+            self.audience.timed("start", self._evaluate_start)
             self._save()
         self._begun = True
 
@@ -156,7 +150,7 @@ class Campaign:
         self.acquisition.remember(candidates, self.stage.number)
         self.ledger.record(candidates)
         others = [candidate for candidate in candidates if candidate.fate is not Fate.SCORED]
-        self._tell(
+        self.audience.tell(
             f"{len(candidates)} starting crystals: {len(scored)} have a reward, {len(self.replay)} are in the replay "
             f"buffer{f'; {commonest_fate(others)}' if others else ''}; "
             f"see ase db {self.directory.ledger_file} iteration={BEFORE_THE_FIRST} -c source,fate,reward,reason"
@@ -164,12 +158,12 @@ class Campaign:
 
     def step(self) -> IterationReport:
         """One iteration of the paper's loop."""
-        self._notes, self._seconds = [], {}
-        candidates = self._timed("sample", self.sample)
-        survivors = self._timed("screen", lambda done: self.screen(candidates, done))
-        scored = self._timed("evaluate", lambda done: self.evaluate(survivors, done))
-        learned = self._timed("learn", lambda done: self.learn(scored, done))
-        return self._timed("remember", lambda _: self.remember(candidates, learned))
+        self.audience.turn_to(self.iteration)
+        candidates = self.audience.timed("sample", self.sample)
+        survivors = self.audience.timed("screen", lambda done: self.screen(candidates, done))
+        scored = self.audience.timed("evaluate", lambda done: self.evaluate(survivors, done))
+        learned = self.audience.timed("learn", lambda done: self.learn(scored, done))
+        return self.audience.timed("remember", lambda _: self.remember(candidates, learned))
 
     def sample(self, progress: Progress) -> list[Candidate]:
         """Let the agent propose crystals, and the prior some that the surrogate may prefer."""
@@ -196,7 +190,7 @@ class Campaign:
             worth, self.acquisition.survivors(wanted), progress, reserve=others, fewest=self.acquisition.fewest(wanted)
         )
         if not survivors:
-            self._notes.append(f"no crystal survived the screening; {commonest_fate(candidates)}")
+            self.audience.note(f"no crystal survived the screening; {commonest_fate(candidates)}")
         chosen, left = self.acquisition.choose(survivors, wanted, self.draws.numpy(self.iteration, "select"))
         for candidate in left:
             candidate.reason = "not chosen for evaluation"
@@ -210,10 +204,10 @@ class Campaign:
             candidate.credit = self.diversity.credit(candidate.composition, self._worth(candidate))
         if scored and not any(c.reward for c in scored):
             values = ", ".join(f"{name} {value:.4g}" for name, value in scored[0].properties.items())
-            self._notes.append(f"all rewards are 0; values are beyond the objectives' ramps, e.g. {values}")
+            self.audience.note(f"all rewards are 0; values are beyond the objectives' ramps, e.g. {values}")
         failed = [c for c in survivors if c.fate is Fate.EVAL_FAILED]
         if failed:
-            self._notes.append(f"{len(failed)} of {len(survivors)} evaluations failed, e.g. {failed[0].reason}")
+            self.audience.note(f"{len(failed)} of {len(survivors)} evaluations failed, e.g. {failed[0].reason}")
         return scored
 
     def _score(self, survivors: list[Candidate], progress: Progress) -> list[Candidate]:
@@ -245,7 +239,7 @@ class Campaign:
         usable = [i for i, item in enumerate(encoded) if not isinstance(item, Failure)]
         if len(usable) < len(encoded):
             failure = next(item for item in encoded if isinstance(item, Failure))
-            self._notes.append(f"{len(encoded) - len(usable)} crystals cannot be learned, e.g. {failure.reason}")
+            self.audience.note(f"{len(encoded) - len(usable)} crystals cannot be learned, e.g. {failure.reason}")
         report = self.learner.learn(
             [encoded[i] for i in usable],
             [rewards[i] for i in usable],
@@ -253,9 +247,9 @@ class Campaign:
             progress,
         )
         if report is None:
-            self._notes.append("nothing to learn from; the agent stays as it is")
+            self.audience.note("nothing to learn from; the agent stays as it is")
         elif report.skipped:
-            self._notes.append(f"{report.skipped} optimizer steps skipped: gradient not finite")
+            self.audience.note(f"{report.skipped} optimizer steps skipped: gradient not finite")
         return report
 
     def _worth(self, candidate: Candidate) -> float:
@@ -287,13 +281,12 @@ class Campaign:
             total=self.curriculum.iterations,
             funnel=funnel(candidates),
             metrics=metrics,
-            seconds=dict(self._seconds),
+            seconds=dict(self.audience.seconds),
             best=self.best,
-            notes=tuple(self._notes),
+            notes=tuple(self.audience.notes),
         )
         # Before the checkpoint: what listeners wrote for an iteration without one is dropped on resume.
-        for callback in self.callbacks:
-            callback.on_iteration(report)
+        self.audience.report(report)
         self._close_iteration(report)
         return report
 
@@ -310,8 +303,8 @@ class Campaign:
         self.best = next(iter(self._ranked(1)), None)
         self._save()
         if rule:
-            self._tell(f"stage {former.name} ends: {rule}")
-        self._tell(self.curriculum.announcement())
+            self.audience.tell(f"stage {former.name} ends: {rule}")
+        self.audience.tell(self.curriculum.announcement())
 
     def _take_up(self, stage: Stage) -> None:
         """Pursue the goal of another stage; weights, optimizer and memories go on."""
@@ -332,10 +325,6 @@ class Campaign:
         """The best crystals that the campaign has found, by the rewards of the present stage."""
         best = self.curriculum.rank(self.ledger.candidates()) if self.config.stages else self.ledger.best(n)
         return [c for c in best if c.reward][:n]
-
-    def _tell(self, text: str) -> None:
-        for callback in self.callbacks if text else ():
-            callback.on_news(text)
 
     def _save(self) -> None:
         memory = {
@@ -400,18 +389,3 @@ class Campaign:
             best=tuple(self._ranked(self.config.logging.best)),
             goal=self.config.goal,
         )
-
-    def _timed(self, stage: str, work: Callable[[Progress], T]) -> T:
-        """Run a step of an iteration with progress and a stopwatch; stop between ticks when interrupted."""
-
-        def progress(done: float) -> None:
-            if self._interrupted():
-                raise Interrupted
-            for callback in self.callbacks:
-                callback.on_stage(self.iteration, stage, done)
-
-        start = time.monotonic()
-        progress(0.0)
-        result = work(progress)
-        self._seconds[stage] = time.monotonic() - start
-        return result

@@ -24,8 +24,7 @@ MOVING = (
 def test_a_resumed_campaign_has_the_same_preferences(tmp_path):
     run_toy(tmp_path / "whole", *MOVING)
     campaign = Campaign.start(toy_config(*MOVING), tmp_path / "killed", [CsvSink()])
-    for callback in campaign.callbacks:
-        callback.on_start(campaign.config, campaign.directory.path, 0)
+    campaign.audience.meet(campaign.config, campaign.directory.path, 0)
     for _ in range(3):
         campaign.step()
     campaign.close()
