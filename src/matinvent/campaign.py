@@ -331,7 +331,6 @@ class Campaign:
             "prior": self._prior_identity,
             "evaluations": self.evaluations,
             "curriculum": self.curriculum.state_dict(),
-            "stopped": self.stopped,
             "replay": self.replay.state_dict(),
             "diversity": self.diversity.state_dict(),
             "screener": self.screener.state_dict(),
@@ -363,7 +362,7 @@ class Campaign:
                 self._take_up(self.curriculum.stage)
             self.learner.load_state_dict(weights)
             self.evaluations = int(memory["evaluations"])
-            self.stopped = str(memory["stopped"])
+            self.stopped = self.curriculum.is_over()
             self.replay.load_state_dict(memory["replay"])
             self.diversity.load_state_dict(memory["diversity"])
             self.screener.load_state_dict(memory["screener"])

@@ -75,6 +75,11 @@ class ScreeningConfig(Section):
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="Relaxation processes; 0: one per CPU core.")
 
+    @property
+    def complete(self) -> bool:
+        """Whether survivors are stable, unique and novel, and not only some of these."""
+        return self.enabled and self.stability and self.uniqueness and self.novelty
+
     @classmethod
     def for_measuring(cls, **changes: Any) -> ScreeningConfig:
         """Settings under which no verdict hides another: all is relaxed to its end, and SMACT judged apart."""

@@ -82,13 +82,12 @@ def _screening(config: ScreeningConfig, candidates: Sequence[Candidate]) -> dict
     validity = counts["valid"] / counts["sampled"] if candidates else None
     admitted = counts["valid"] - sum(c.fate is Fate.EXCLUDED for c in candidates)
     judged = admitted - sum(c.fate is Fate.GENERATED for c in candidates)
-    complete = config.enabled and config.stability and config.uniqueness and config.novelty
     share = counts["novel"] / judged if judged else 0.0
     above = [c.e_above_hull for c in candidates if c.e_above_hull is not None]
     return {
         "validity": validity,
         "admitted": admitted / len(candidates) if candidates else None,
-        "sun": admitted / len(candidates) * share if complete and candidates else None,
+        "sun": admitted / len(candidates) * share if config.complete and candidates else None,
         "e_above_hull_median": statistics.median(above) if above else None,
         "rmsd_mean": _mean(c.rmsd for c in candidates if c.rmsd is not None),
         "relax_steps_mean": _mean(c.relax_steps for c in candidates if c.relax_steps is not None),

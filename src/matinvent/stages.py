@@ -89,6 +89,7 @@ class _Tally:
         recent: the last mean rewards, at most as many as are averaged.
         best: the best running mean; None before the first full window.
         stale: iterations since then.
+        last: mean reward of the last iteration; None without any reward.
     """
 
     evaluations: int = 0
@@ -96,9 +97,11 @@ class _Tally:
     recent: list[float] = field(default_factory=list)
     best: float | None = None
     stale: int = 0
+    last: float | None = None
 
     def record(self, mean_reward: float | None) -> None:
         """Count an iteration in; one without any reward is one without improvement."""
+        self.last = mean_reward
         if mean_reward is None:
             self.stale += 1
             return
@@ -111,9 +114,9 @@ class _Tally:
         else:
             self.stale += 1
 
-    def rule_met(self, stop: StopConfig, mean_reward: float | None) -> str:
-        """The rule that ends the stage after an iteration of this mean reward; empty when none does."""
-        if stop.mean_reward is not None and mean_reward is not None and mean_reward >= stop.mean_reward:
+    def rule_met(self, stop: StopConfig) -> str:
+        """The rule that ends the stage now; empty when none does."""
+        if stop.mean_reward is not None and self.last is not None and self.last >= stop.mean_reward:
             return f"mean reward reached {stop.mean_reward:g}"
         if stop.max_evaluations is not None and self.evaluations >= stop.max_evaluations:
             return f"{self.evaluations} evaluations spent"
@@ -176,12 +179,16 @@ class Curriculum:
         """
         self._tally.hits += hits
         self._tally.record(mean_reward)
-        rule = self._tally.rule_met(self.stage.config.stop, mean_reward)
+        rule = self._tally.rule_met(self.stage.config.stop)
         done = iteration + 1 - self._begins[-1] >= self.stage.config.iterations
         if (rule or done) and self.stage is not self.stages[-1]:
             self._begins.append(iteration + 1)
             self._tally = _Tally()
         return rule
+
+    def is_over(self) -> str:
+        """The rule of ``stop`` that ends the campaign now; empty while none does. A rule that was met can be lifted."""
+        return self._tally.rule_met(self.stage.config.stop) if self.stage is self.stages[-1] else ""
 
     def announcement(self) -> str:
         """The present stage in words; empty in a campaign without stages."""

@@ -60,7 +60,7 @@ class Inline:
         self._log = folder.log_file(planned.name)
         self._log.touch()
         try:
-            worker.main(folder.path, planned.name, planned.judged, planned.source)
+            worker.main(folder.path, planned.name, planned.judging, planned.source)
             code = 0
         except SystemExit as left:
             code = left.code
@@ -116,8 +116,10 @@ def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
     table = rows(report.parent / "table.csv")
     assert [row["campaign"] for row in table] == listener.begun
     assert all(float(row["evaluations"]) == 48 + 12 + 12 for row in table)
-    sun = {row["arm"]: round(float(row["sun_judged"]) * int(row["judged"])) for row in table}
-    assert f"| {sun['learned']} of 128 | {sun['prior']} of 256 |" in text
+    assert {row["arm"]: row["judged"] for row in table} == {"learned": "128", "unscreened": "128", "prior": "256"}
+    assert {row["judged_size"] for row in table} == {"64"}
+    assert all(float(row["validity_judged"]) > 0 for row in table)
+    assert not any(row["sun_judged"] for row in table), "the toy world knows no stability"
     summary = rows(report.parent / "summary.csv")
     assert {row["arm"] for row in summary} == {"learned", "unscreened", "prior"}
 
@@ -187,6 +189,21 @@ def test_what_is_finished_can_be_reported_while_the_rest_runs(inline, toy, tmp_p
     assert "not finished:" not in report.read_text(encoding="utf-8")
 
 
+def test_records_that_were_copied_in_are_reported(inline, toy, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**TOY, "name": "other"}), encoding="utf-8")
+    one = Request("prior", seeds=1, tasks=(toy,), settings=("iterations=2", "threads=1"))
+    run(one, tmp_path / "here")
+    run(replace(one, tasks=(str(other),)), tmp_path / "there")
+    name = "other-prior-0.json.gz"
+    shutil.copy(tmp_path / "there" / "finished" / name, tmp_path / "here" / "finished" / name)
+    listener = Silent()
+    run(replace(one, tasks=(toy, str(other))), tmp_path / "here", resume=True, listener=listener)
+    assert listener.begun == []
+    assert {row["task"] for row in rows(tmp_path / "here" / "table.csv")} == {"toy", "other"}
+    assert len(rows(tmp_path / "here" / "report-1" / "table.csv")) == 1
+
+
 def test_a_report_of_nothing_is_refused(inline, toy, tmp_path):
     folder, wanted = tmp_path / "out", request(toy, "replay")
     with pytest.raises(InputError, match="no experiment to report"):
@@ -223,13 +240,31 @@ def test_a_machine_with_other_cores_goes_on(inline, toy, tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "available_cores", lambda: 16)
     assert plan(wanted)[0].config.threads == 8
     assert run(wanted, folder, resume=True).is_file()
+    # A campaign that has not begun yet gets its share of the new machine.
+    settings = folder / "campaigns" / "toy-prior-1.yaml"
+    settings.write_text(plan(replace(wanted, seeds=2))[1].config.to_yaml().replace("threads: 8", "threads: 1"))
+    run(replace(wanted, seeds=2), folder, resume=True)
+    assert "threads: 8" in settings.read_text(encoding="utf-8")
 
 
-def test_a_damaged_record_is_named(inline, toy, tmp_path):
+def test_agents_judged_by_samples_of_another_size_are_not_mixed(inline, toy, tmp_path):
     folder = tmp_path / "out"
     run(request(toy, "prior"), folder)
     mark = folder / "finished" / "toy-prior-0.json.gz"
-    mark.write_bytes(mark.read_bytes()[:50])
+    record = json.loads(gzip.decompress(mark.read_bytes()))
+    for size, told in ((128, "128"), (None, "unknown")):
+        record["judged"]["size"] = size
+        mark.write_bytes(gzip.compress(json.dumps(record).encode()))
+        with pytest.raises(ConfigError, match=rf"toy-prior-0.*judged by samples of {told} crystals, not 64"):
+            run(request(toy, "prior", seeds=2), folder, resume=True)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:50], lambda data: data[:60] + bytes(40) + data[100:]])
+def test_a_damaged_record_is_named(inline, toy, tmp_path, spoil):
+    folder = tmp_path / "out"
+    run(request(toy, "prior"), folder)
+    mark = folder / "finished" / "toy-prior-0.json.gz"
+    mark.write_bytes(spoil(mark.read_bytes()))
     with pytest.raises(CheckpointError, match=r"toy-prior-0\.json\.gz: damaged"):
         run(request(toy, "prior", seeds=2), folder, resume=True)
 
@@ -435,7 +470,7 @@ def test_campaigns_with_stages_are_counted_and_judged_by_their_last_goal(inline,
     loose = {
         "name": "loose",
         "iterations": 2,
-        "objectives": [{"property": "hhi", "kind": "minimize", "lo": 0, "hi": 9999}],
+        "objectives": [{"property": "hhi", "kind": "minimize", "lo": 0, "hi": 9999, "hit": [None, 10000]}],
     }
     file = tmp_path / "staged.yaml"
     staged = {**TOY, "name": "staged", "objectives": [goal], "stages": [loose, {"name": "tight", "iterations": 3}]}
@@ -447,6 +482,11 @@ def test_campaigns_with_stages_are_counted_and_judged_by_their_last_goal(inline,
     (row,) = rows(report.parent / "table.csv")
     assert float(row["density_last"]) > 0
     assert "hhi_last" not in row
+    # Hits of the loose goal, which every crystal meets, are none of the campaign's.
+    found = Ledger(tmp_path / "out" / "runs" / "staged-prior-0" / "ledger.db").candidates()
+    assert all(c.hit for c in found if c.stage == "loose" and c.fate is Fate.SCORED)
+    tight = [c for c in found if c.stage == "tight" and c.fate is Fate.SCORED]
+    assert int(row["hits"]) == sum(c.hit is True for c in tight) < len(tight)
 
 
 def test_a_stage_of_fewer_goals_does_not_spoil_the_figures(inline, toy, tmp_path):

@@ -57,6 +57,7 @@ def experiment(
     $ matinvent experiment ablations --arms learned,no-replay
     """
     from matinvent.experiments.catalogue import Request, plan
+    from matinvent.experiments.folder import unfinished
 
     chosen, wanted = _names(tasks), _names(arms)
     if name == "list":
@@ -70,8 +71,9 @@ def experiment(
         raise ConfigError(f"{'--resume' if resume else '--so-far'} needs --output: the folder of the experiment")
     request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel, wanted)
     planned = plan(request)
+    left = unfinished(output, planned) if resume and output is not None else planned
     if (chosen or overrides) and not so_far:
-        _rehearse(planned)
+        _rehearse(left)
     if dry_run:
         _show_plan(planned, request)
         return
@@ -90,14 +92,21 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _rehearse(planned: list[Planned]) -> None:
-    """Refuse a task that could not start now, not when its turn comes."""
-    first = {campaign.task: campaign for campaign in reversed(planned)}
+    """Refuse a task, or an arm on it, that could not start now, not when its turn comes."""
+    from matinvent.experiments.catalogue import PRIOR
+
+    learners = {campaign.task for campaign in planned if campaign.arm is not PRIOR}
+    first = {
+        (campaign.task, campaign.arm.name): campaign
+        for campaign in reversed(planned)
+        if campaign.arm is not PRIOR or campaign.task not in learners  # the prior can do whatever they can
+    }
     with console().status("checking the tasks"):
-        for task, campaign in first.items():
+        for (task, arm), campaign in first.items():
             try:
                 rehearse(campaign.config)
             except MatInventError as error:
-                raise ConfigError(f"{task}: {error}") from None
+                raise ConfigError(f"{task}, arm '{arm}': {error}") from None
 
 
 def _list(scale: str, seeds: int) -> None:
@@ -118,24 +127,24 @@ def _list(scale: str, seeds: int) -> None:
 
 
 def _show_plan(planned: list[Planned], request: Request) -> None:
-    from matinvent.experiments.cost import campaign_seconds, duration
+    from matinvent.experiments.cost import duration, planned_seconds
 
     out = console()
     table = Table("campaign", "iterations", "sampled", "evaluated", "about, 2 cores")
     for campaign in planned:
         config = campaign.config
         sizes = (config.total_iterations, config.generator.samples, config.evaluation.per_iteration)
-        table.add_row(campaign.name, *map(str, sizes), duration(campaign_seconds(config)))
+        table.add_row(campaign.name, *map(str, sizes), duration(planned_seconds(campaign)))
     out.print(table)
-    out.print(_cost(planned, request), highlight=False)
+    out.print(_cost(planned, request.parallel), highlight=False)
 
 
-def _cost(planned: list[Planned], request: Request) -> str:
+def _cost(planned: list[Planned], parallel: int) -> str:
     from matinvent.execution.executors import available_cores
     from matinvent.experiments.cost import duration, estimated_seconds, most_evaluations
 
     cores = available_cores()
-    time = duration(estimated_seconds(planned, request.parallel, cores))
+    time = duration(estimated_seconds(planned, parallel, cores))
     evaluations = sum(most_evaluations(campaign.config) for campaign in planned)
     return (
         f"{len(planned)} campaigns, at most {evaluations:,} property evaluations, about {time} on {cores} cores "
@@ -146,10 +155,12 @@ def _cost(planned: list[Planned], request: Request) -> str:
 def _conduct(request: Request, planned: list[Planned], folder: Path, *, resume: bool) -> None:
     """Run what is left and say where the report is; interrupted, how to go on."""
     from matinvent.experiments.conduct import conduct
-    from matinvent.experiments.folder import command_line
+    from matinvent.experiments.folder import command_line, unfinished
 
     out = console()
-    out.print(f"{_cost(planned, request)}; in {folder}", soft_wrap=True, highlight=False, markup=False)
+    left = unfinished(folder, planned) if resume else planned
+    done = f"{len(planned) - len(left)} of {len(planned)} campaigns finished; left: " if resume else ""
+    out.print(f"{done}{_cost(left, request.parallel)}; in {folder}", soft_wrap=True, highlight=False, markup=False)
     try:
         with progress_bar(request.experiment) as show:
             report = conduct(request, planned, folder, _Teller(planned, show), resume=resume)

@@ -110,6 +110,7 @@ def campaign_numbers(record: Record, judged: Mapping[str, float] = MappingProxyT
         "sun_first": sun_first,
         "sun_last": sun_last,
         "judged": judged.get("sampled"),
+        "judged_size": judged.get("size"),
         "sun_judged": judged.get("sun"),
         "validity_first": validity_first,
         "validity_last": validity_last,

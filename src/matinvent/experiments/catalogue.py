@@ -18,9 +18,28 @@ from matinvent.suggestions import nearest
 if TYPE_CHECKING:
     from matinvent.config import CampaignConfig
 
-#: Crystals drawn from a final agent and all screened, to judge its stability: campaigns screen none, or what their
-#: surrogate prefers. The second number is of the prior, beside which all tasks are set.
-JUDGED = {"quick": (128, 256), "paper": (1000, 1000)}
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How a final agent is judged: by samples all of which are screened, as campaigns screen what they prefer, or none.
+
+    Attributes:
+        size: crystals of a sample. They are compared with each other, so that more of an agent that repeats itself are
+            less unique: shares of samples of different sizes do not compare.
+        samples: how many.
+    """
+
+    size: int
+    samples: int
+
+    @property
+    def crystals(self) -> int:
+        """Of all samples together."""
+        return self.size * self.samples
+
+
+#: Of agents, and of the prior, beside which all tasks are set.
+JUDGINGS = {"quick": (Judging(64, 2), Judging(64, 4)), "paper": (Judging(1000, 1), Judging(1000, 1))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +298,7 @@ class Planned:
         arm: settings that it has beyond those of the task.
         seed: its seed.
         config: its complete settings.
-        judged: crystals of its final agent that are screened once more.
+        judging: how its final agent is judged.
         source: the campaign whose crystals it evaluates; empty: it makes its own.
     """
 
@@ -288,7 +307,7 @@ class Planned:
     arm: Arm
     seed: int
     config: CampaignConfig
-    judged: int
+    judging: Judging
     source: str = ""
 
 
@@ -370,8 +389,8 @@ def _planned(task: str, arm: Arm, seed: int, request: Request, size: Size, cores
 
     preset, settings = size
     config = load_task(task, preset, [*settings, *cores, *request.settings, *arm.settings, f"seed={seed}"])
-    judged = JUDGED[request.scale][arm is PRIOR]
-    return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, judged)
+    judging = JUDGINGS[request.scale][arm is PRIOR]
+    return Planned(f"{config.name}-{arm.name}-{seed}", config.name, arm, seed, config, judging)
 
 
 def _size(task: str, scale: str) -> Size:

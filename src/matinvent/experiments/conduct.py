@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -44,14 +45,21 @@ def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Lis
     try:
         for planned in plan:
             folder.prepare(planned)
-        reported = (path / REPORT).is_file() and all(folder.is_finished(planned.name) for planned in plan)
-        if not reported:
+        if not (_reports(path, plan) and all(folder.is_finished(planned.name) for planned in plan)):
             run_campaigns(folder, plan, request.parallel, listener)
             keep_earlier_report(path)
             make_report(folder, request, plan, path)
     finally:
         folder.unlock()
     return path / REPORT
+
+
+def _reports(path: Path, plan: Sequence[Planned]) -> bool:
+    """Whether the report that is there is of these campaigns: records of others may have been copied in since."""
+    if not (path / REPORT).is_file():
+        return False
+    with (path / TABLE).open(encoding="utf-8", newline="") as table:
+        return [row["campaign"] for row in csv.DictReader(table)] == [planned.name for planned in plan]
 
 
 def report_so_far(request: Request, plan: Sequence[Planned], path: Path) -> Path:

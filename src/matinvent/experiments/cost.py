@@ -37,13 +37,13 @@ def estimated_seconds(plan: Sequence[Planned], parallel: int = 1, cores: int = _
 
     The work scales with the cores as if it were perfectly parallel.
     """
-    work = sum(_seconds(planned, cores) for planned in plan)
+    work = sum(planned_seconds(planned, cores) for planned in plan)
     at_once = min(parallel, cores, len(plan)) or 1
     return work + _START * len(plan) / at_once
 
 
-def _seconds(planned: Planned, cores: int) -> float:
-    """Wall time of a campaign of an experiment, with all cores."""
+def planned_seconds(planned: Planned, cores: int = _MEASURED_CORES) -> float:
+    """Wall time of a campaign of an experiment with all cores, judging its agent included, without its start."""
     if planned.source:
         return most_evaluations(planned.config) * _evaluation(planned.config) * _MEASURED_CORES / cores
     return campaign_seconds(planned.config, cores) + _judging(planned) * _MEASURED_CORES / cores
@@ -104,7 +104,7 @@ def _learning(config: CampaignConfig) -> float:
 
 
 def _judging(planned: Planned) -> float:
-    return planned.judged * (_STEPS * _SAMPLE_STEP + _RELAX)
+    return planned.judging.crystals * (_STEPS * _SAMPLE_STEP + _RELAX)
 
 
 def duration(seconds: float) -> str:

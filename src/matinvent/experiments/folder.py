@@ -19,6 +19,8 @@ import gzip
 import json
 import os
 import shlex
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -60,7 +62,7 @@ class Finished:
         """What :meth:`to_bytes` gave.
 
         Raises:
-            KeyError, TypeError, ValueError, OSError, EOFError: it is something else.
+            KeyError, TypeError, ValueError, OSError, EOFError, zlib.error: it is something else.
         """
         values = json.loads(gzip.decompress(data))
         return cls(Record.from_json(values["record"]), dict(values["judged"]), str(values["surroundings"]))
@@ -144,7 +146,7 @@ class ExperimentFolder:
             self._lock = None
 
     def prepare(self, planned: Planned) -> None:
-        """Write a campaign's settings, unless they are there.
+        """Write a campaign's settings, unless it has begun with its own.
 
         Raises:
             ConfigError: the campaign was begun or finished with other settings.
@@ -154,21 +156,29 @@ class ExperimentFolder:
         file = self.settings_file(planned.name)
         if self.is_finished(planned.name):
             self.require_same(planned)
-        elif file.is_file():
+            return
+        if file.is_file():
             from matinvent.tasks import load_task
 
             self._require(planned, load_task(str(file)), file)
-        else:
-            _write(file, planned.config.to_yaml().encode())
+        if not (file.is_file() and self.run_directory(planned.name).exists()):
+            _write(file, planned.config.to_yaml().encode())  # the share of the cores may be another one now
 
     def require_same(self, planned: Planned) -> None:
-        """Refuse a finished campaign that had other settings.
+        """Refuse a finished campaign that had other settings, or whose agent was judged by samples of another size.
 
         Raises:
-            ConfigError: it had.
+            ConfigError: it had, or was.
             CheckpointError: its record is damaged.
         """
-        self._require(planned, self.finished(planned.name).record.settings, self._mark(planned.name))
+        finished, mark = self.finished(planned.name), self._mark(planned.name)
+        self._require(planned, finished.record.settings, mark)
+        size = finished.judged.get("size")
+        if finished.judged and size != planned.judging.size:
+            raise ConfigError(
+                f"{mark}: its agent was judged by samples of {size or 'unknown'} crystals, not {planned.judging.size}; "
+                "the shares of unique ones do not compare: delete the file and resume"
+            )
 
     def _require(self, planned: Planned, found: CampaignConfig, file: Path) -> None:
         """Refuse to mix campaigns of different settings in one report."""
@@ -210,7 +220,7 @@ class ExperimentFolder:
         except ValidationError as error:
             origin = f"{self._mark(name)}: of another version of matinvent; use that one, or delete it and resume"
             raise CheckpointError(explain(error, origin)) from None
-        except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        except (KeyError, TypeError, ValueError, OSError, EOFError, zlib.error) as error:
             raise CheckpointError(f"{self._mark(name)}: damaged ({error}); delete it and resume") from None
 
     def iterations(self, name: str) -> int:
@@ -226,6 +236,11 @@ class ExperimentFolder:
 
     def _write_request(self, request: Request) -> None:
         _write(self.path / _REQUEST, json.dumps({"request": request.to_json()}, indent=2).encode())
+
+
+def unfinished(path: Path, plan: Sequence[Planned]) -> list[Planned]:
+    """Campaigns of which something is left to do in an experiment's folder, which may not exist yet."""
+    return [planned for planned in plan if not ExperimentFolder(path).is_finished(planned.name)]
 
 
 def command_line(request: Request, path: Path, option: str = "resume") -> str:

@@ -36,9 +36,9 @@ class Evaluated:
         elements: its elements' symbols.
         space_group: international number; None where there is none (disorder).
         properties: property -> value in the property's unit.
-        scores: objective -> desirability in [0, 1].
-        reward: in [0, 1]; None where the evaluation failed.
-        hit: whether it meets every objective.
+        scores: objective -> desirability in [0, 1]; empty where an earlier stage judged it, by another goal.
+        reward: in [0, 1], by the stage that judged it; None where the evaluation failed.
+        hit: whether it meets every objective of the campaign; not where an earlier stage judged it.
         proposed_by: see :class:`~matinvent.candidate.Candidate`; empty where it was not recorded.
     """
 
@@ -53,8 +53,8 @@ class Evaluated:
     proposed_by: str = ""
 
     @classmethod
-    def of(cls, candidate: Candidate) -> Evaluated:
-        """What counts of a candidate."""
+    def of(cls, candidate: Candidate, stage: str = "") -> Evaluated:
+        """What counts of a candidate in a campaign whose last stage has this name."""
         crystal = candidate.final
         assert crystal is not None
         symmetry = find_symmetry(crystal) if crystal.is_ordered else None
@@ -64,9 +64,9 @@ class Evaluated:
             tuple(sorted(element.symbol for element in crystal.composition.elements)),
             None if symmetry is None else symmetry.number,
             dict(candidate.properties),
-            dict(candidate.scores),
+            dict(candidate.scores) if candidate.stage == stage else {},
             candidate.reward if candidate.fate is Fate.SCORED else None,
-            candidate.hit is True,
+            candidate.hit is True and candidate.stage == stage,
             candidate.proposed_by,
         )
 
@@ -184,8 +184,9 @@ def read_record(directory: Path) -> Record:
     if not run.ledger_file.is_file() or metrics.empty:
         raise CheckpointError(f"{directory}: the campaign has not finished an iteration yet")
     last = int(metrics["iteration"].max())
+    stage = config.stages[-1].name if config.stages else ""
     evaluated = [
-        Evaluated.of(candidate)
+        Evaluated.of(candidate, stage)
         for candidate in Ledger(run.ledger_file).candidates()
         if candidate.fate in {Fate.SCORED, Fate.EVAL_FAILED} and candidate.iteration <= last and not candidate.source
     ]

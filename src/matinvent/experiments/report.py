@@ -111,13 +111,15 @@ _NOTES = f"""## How to read this
 - A hit meets every objective and has passed the screening, where there is one. Hits may be neighbours: the chemical
   systems with hits count all alloys of one set of elements once.
 - SUN: stable, unique and novel share of the samples. Within a campaign it is that of the crystals its surrogate
-  prefers, unique among all so far; of the final agent it is that of crystals drawn after the campaign, all screened.
-  Beside the prior's stands the latter where it was measured, of all seeds together [95 % confidence of the ratio,
-  approximate, for independent crystals]. Validity within a campaign is of all proposals, some of
-  which the prior makes (`acquisition.from_prior`); of the final agent it is of its own.
+  prefers, unique among all so far; of the final agent it is that of samples drawn after the campaign, all screened,
+  unique within their sample (of `judged_size` crystals, see table.csv; of an agent that repeats itself a larger sample
+  holds fewer unique ones). Beside the prior's stands the latter where it was measured, of all seeds together [95 %
+  confidence of the ratio, approximate, for independent crystals]. Validity within a campaign is of all proposals, some
+  of which the prior makes (`acquisition.from_prior`); of the final agent it is of its own.
 - Beside the prior: mean reward of all evaluated crystals, p of Welch's test over seeds; hits of all seeds together,
   how many times as often they come per evaluation, and in the last quarter, as all of the prior's do [95 % confidence,
-  exact for independent hits; where the prior has none only the lower end is known].
+  for independent hits, exact where they are rare, else rather too wide; where the prior has none only the lower end
+  is known].
 - What the prior proposes does not depend on the goal: of one seed its campaigns are the same crystals, screened once
   and evaluated for each task. So rows are not independent, and the seconds of most are of evaluation alone.
 - At equal numbers: distinct ones expected in as many scored crystals as the campaign of the task with the fewest has

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from matinvent.errors import MatInventError
 from matinvent.experiments.catalogue import Planned
-from matinvent.experiments.folder import ExperimentFolder
+from matinvent.experiments.folder import ExperimentFolder, unfinished
 from matinvent.interrupt import Interrupted, catch_signals
 
 #: Seconds between looks at the processes, and patience with one that was asked to stop.
@@ -43,7 +43,7 @@ def run_campaigns(folder: ExperimentFolder, plan: Sequence[Planned], parallel: i
         Interrupted: SIGINT or SIGTERM came; what was running is stopped and can be resumed.
         MatInventError: campaigns failed; the message names the first fault and the logs.
     """
-    waiting = [planned for planned in plan if not folder.is_finished(planned.name)]
+    waiting = unfinished(folder.path, plan)
     running: list[_Process] = []
     failed: list[tuple[Planned, str]] = []
     with catch_signals() as signalled:
@@ -91,7 +91,7 @@ class _Process:
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C at the terminal reaches the runner only, which then asks once.
             self.popen = subprocess.Popen(  # noqa: S603 (our own module)
-                [*command, str(planned.judged), planned.source],
+                [*command, str(planned.judging.size), str(planned.judging.samples), planned.source],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,6 +1,6 @@
 """One campaign of an experiment in a process of its own.
 
-``python -m matinvent.experiments.worker FOLDER NAME JUDGED [SOURCE]``
+``python -m matinvent.experiments.worker FOLDER NAME SIZE SAMPLES [SOURCE]``
 
 It is run by `matinvent run` and `matinvent resume`, so that its run directory is an ordinary one. The exit status is
 theirs: 0 finished, 1 stopped by a signal, 2 an error that a user can fix.
@@ -17,9 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import typer
+
 from matinvent.cli import main as command_line
+from matinvent.cli.app import USER_ERROR
 from matinvent.cli.campaigns import conduct_campaign
-from matinvent.errors import CheckpointError
+from matinvent.errors import CheckpointError, MatInventError
+from matinvent.experiments.catalogue import Judging
 from matinvent.experiments.folder import ExperimentFolder, Finished
 from matinvent.experiments.machine import surroundings
 from matinvent.experiments.records import read_record
@@ -29,13 +33,13 @@ from matinvent.run_directory import RunDirectory
 _LOOK = 1.0
 
 
-def main(folder: Path, name: str, judged: int, source: str = "") -> None:
+def main(folder: Path, name: str, judging: Judging, source: str = "") -> None:
     """Start the campaign or go on with it, judge its final agent, and mark it as finished.
 
     Args:
         folder: of the experiment.
         name: of the campaign; its settings are in the folder.
-        judged: crystals of the final agent to screen.
+        judging: how its final agent is judged.
         source: the campaign whose crystals it evaluates, if its run directory is at hand; else it makes its own.
     """
     _follow_parent()
@@ -55,13 +59,14 @@ def main(folder: Path, name: str, judged: int, source: str = "") -> None:
     else:
         from matinvent.experiments.judge import judge_agent
 
-        found = judge_agent(directory, judged)
+        found = judge_agent(directory, judging)
     experiment.finish(name, Finished(read_record(directory), found, surroundings()))
 
 
 def _has_all(experiment: ExperimentFolder, source: str) -> bool:
     """Whether a campaign's crystals are at hand; its record may have come from another machine without them."""
-    return experiment.iterations(source) >= len(experiment.finished(source).record.metrics)
+    whole = experiment.iterations(source) >= len(experiment.finished(source).record.metrics)
+    return whole and RunDirectory(experiment.run_directory(source)).ledger_file.is_file()
 
 
 def _revaluate(source: Path, settings: Path, directory: Path) -> None:
@@ -79,6 +84,11 @@ def _status(command: Callable[[], None]) -> int:
         command()
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
+    except typer.Exit as left:
+        return left.exit_code
+    except MatInventError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return USER_ERROR
     return 0
 
 
@@ -111,4 +121,4 @@ def _follow_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
+    main(Path(sys.argv[1]), sys.argv[2], Judging(*map(int, sys.argv[3:5])), *sys.argv[5:])

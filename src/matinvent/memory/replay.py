@@ -43,7 +43,7 @@ class _Entry:
 
 
 class ReplayBuffer:
-    """Keeps properties and raw rewards, so that nothing becomes stale.
+    """Keeps the best crystals with their properties and what they were worth when they came.
 
     The diversity filter is applied anew at each draw; when the goal changes, :meth:`rescore` gives new rewards.
     """

@@ -106,7 +106,11 @@ def final_report(summary: CampaignSummary, entries: Sequence[BestEntry], shown: 
         f"Best crystals: {directory / FOLDER} (as #_formula.cif), {directory / TABLE}",
         f"All candidates: {directory / 'ledger.db'}   metrics: {directory / 'metrics.csv'}",
     ]
-    none = "No crystal has a reward above 0: see the metrics, and where the ramps of the objectives begin."
+    none = (
+        "No crystal has a reward above 0: either the evaluations failed (their reasons: ase db "
+        f"{directory / 'ledger.db'} fate=eval_failed -c composition,reason), or the ramps of the objectives begin "
+        "beyond all values (the metrics tell)."
+    )
     nothing = Text(none if summary.evaluations else "No crystal was evaluated yet.", style="yellow")
     table: RenderableType = _table(entries[:shown]) if entries else nothing
     return Group(table, _unwrapped(lines), Text("Next:", style="bold"), _unwrapped(_next_commands(summary)))
