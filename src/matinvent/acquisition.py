@@ -124,6 +124,9 @@ class Acquisition:
         The most promising ``wanted`` by the surrogate that put them in order, without those of which it expects too
         little: an upper bound below ``promise`` times the mean of the ``wanted`` best rewards so far. Half of
         ``wanted`` are evaluated whatever it expects, if so many survived. Off: any, drawn by ``rng``.
+
+        The bound alone counts: the order of the screening has spread the survivors over chemical systems, and to do it
+        again here gained nothing (docs/results/learning.md).
         """
         if not self._config.enabled:
             drawn = sorted(rng.choice(len(survivors), min(wanted, len(survivors)), replace=False))
