@@ -114,6 +114,7 @@ def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
         assert f"({name})" in text
         assert ET.parse(report.parent / name).getroot().tag.endswith("svg")
     table = rows(report.parent / "table.csv")
+    assert {"hits", "effective_elements", "top_element_share", "space_groups"} <= table[0].keys()
     assert [row["campaign"] for row in table] == listener.begun
     assert all(float(row["evaluations"]) == 48 + 12 + 12 for row in table)
     assert {row["arm"]: row["judged"] for row in table} == {"learned": "128", "unscreened": "128", "prior": "256"}
