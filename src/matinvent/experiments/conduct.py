@@ -56,7 +56,7 @@ def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Lis
 
 def _reports(path: Path, plan: Sequence[Planned]) -> bool:
     """Whether the report that is there is of these campaigns: records of others may have been copied in since."""
-    if not (path / REPORT).is_file():
+    if not ((path / REPORT).is_file() and (path / TABLE).is_file()):
         return False
     with (path / TABLE).open(encoding="utf-8", newline="") as table:
         return [row["campaign"] for row in csv.DictReader(table)] == [planned.name for planned in plan]

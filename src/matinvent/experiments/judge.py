@@ -24,7 +24,7 @@ def judge_agent(directory: Path, judging: Judging) -> dict[str, float]:
 
     Returns:
         ``size`` of a sample; of all samples together ``sampled``, how many, and the shares ``validity`` and ``sun``
-        (only if the campaign goes without no part of the screening).
+        (the latter where the campaign switches no part of the screening off).
 
     Raises:
         CheckpointError: the directory holds no such campaign.
