@@ -107,9 +107,8 @@ def final_report(summary: CampaignSummary, entries: Sequence[BestEntry], shown: 
         f"All candidates: {directory / 'ledger.db'}   metrics: {directory / 'metrics.csv'}",
     ]
     none = (
-        "No crystal has a reward above 0: either the evaluations failed (their reasons: ase db "
-        f"{directory / 'ledger.db'} fate=eval_failed -c composition,reason), or the ramps of the objectives begin "
-        "beyond all values (the metrics tell)."
+        "No crystal has a reward above 0: either the evaluations failed (the ledger says why), or the ramps of the "
+        "objectives begin beyond all values (metrics.csv tells)."
     )
     nothing = Text(none if summary.evaluations else "No crystal was evaluated yet.", style="yellow")
     table: RenderableType = _table(entries[:shown]) if entries else nothing
