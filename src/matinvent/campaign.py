@@ -362,7 +362,7 @@ class Campaign:
                 self._take_up(self.curriculum.stage)
             self.learner.load_state_dict(weights)
             self.evaluations = int(memory["evaluations"])
-            self.stopped = self.curriculum.is_over()
+            self.stopped = self.curriculum.final_rule_met()
             self.replay.load_state_dict(memory["replay"])
             self.diversity.load_state_dict(memory["diversity"])
             self.screener.load_state_dict(memory["screener"])

@@ -186,7 +186,7 @@ class Curriculum:
             self._tally = _Tally()
         return rule
 
-    def is_over(self) -> str:
+    def final_rule_met(self) -> str:
         """The rule of ``stop`` that ends the campaign now; empty while none does. A rule that was met can be lifted."""
         return self._tally.rule_met(self.stage.config.stop) if self.stage is self.stages[-1] else ""
 

@@ -51,19 +51,8 @@ def judged(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("size", "samples", "sun"), [(20, 1, 0.5), (20, 4, 0.5), (80, 1, 0.125)])
 def test_more_samples_do_not_make_an_agent_less_unique(judged, monkeypatch, size, samples, sun):
-    monkeypatch.setattr(judge.RunDirectory, "open", staticmethod(complete(judge.RunDirectory.open)))
+    monkeypatch.setattr(ScreeningConfig, "complete", True)  # as if the toy world knew stability
     assert judged(Judging(size, samples)) == {"size": size, "sampled": size * samples, "validity": 1.0, "sun": sun}
-
-
-def complete(original):
-    """Opens a run directory as if nothing of its screening had been switched off."""
-
-    def opened(directory):
-        run, config = original(directory)
-        on = dict.fromkeys(("stability", "uniqueness", "novelty"), True)
-        return run, config.model_copy(update={"screening": config.screening.model_copy(update=on)})
-
-    return opened
 
 
 def test_what_was_not_screened_is_not_called_sun(judged):

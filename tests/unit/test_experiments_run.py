@@ -23,6 +23,7 @@ from tests.integration.toy_world import TOY, fingerprint, run_toy, toy_config
 
 from matinvent.campaign import Campaign
 from matinvent.candidate import Fate
+from matinvent.config_screening import ScreeningConfig
 from matinvent.errors import CheckpointError, ConfigError, InputError, MatInventError
 from matinvent.execution import executors
 from matinvent.experiments import runner, worker
@@ -99,7 +100,8 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
+def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(ScreeningConfig, "complete", True)  # as if the toy world knew stability: SUN is reported
     listener = Silent()
     report = run(request(toy), tmp_path / "out", listener=listener)
     assert listener.begun == ["toy-learned-0", "toy-unscreened-0", "toy-prior-0"]
@@ -120,7 +122,8 @@ def test_an_experiment_leaves_report_tables_and_figures(inline, toy, tmp_path):
     assert {row["arm"]: row["judged"] for row in table} == {"learned": "128", "unscreened": "128", "prior": "256"}
     assert {row["judged_size"] for row in table} == {"64"}
     assert all(float(row["validity_judged"]) > 0 for row in table)
-    assert not any(row["sun_judged"] for row in table), "the toy world knows no stability"
+    sun = {row["arm"]: round(float(row["sun_judged"]) * int(row["judged"])) for row in table}
+    assert f"| {sun['learned']} of 128 | {sun['prior']} of 256 |" in text
     summary = rows(report.parent / "summary.csv")
     assert {row["arm"] for row in summary} == {"learned", "unscreened", "prior"}
 
@@ -253,10 +256,10 @@ def test_agents_judged_by_samples_of_another_size_are_not_mixed(inline, toy, tmp
     run(request(toy, "prior"), folder)
     mark = folder / "finished" / "toy-prior-0.json.gz"
     record = json.loads(gzip.decompress(mark.read_bytes()))
-    for size, told in ((128, "128"), (None, "unknown")):
+    for size, told in ((128, "size 128"), (None, "unknown size")):
         record["judged"]["size"] = size
         mark.write_bytes(gzip.compress(json.dumps(record).encode()))
-        with pytest.raises(ConfigError, match=rf"toy-prior-0.*judged by samples of {told} crystals, not 64"):
+        with pytest.raises(ConfigError, match=rf"toy-prior-0.*judged by samples of {told}, not of 64 crystals"):
             run(request(toy, "prior", seeds=2), folder, resume=True)
 
 

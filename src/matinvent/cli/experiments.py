@@ -57,7 +57,7 @@ def experiment(
     $ matinvent experiment ablations --arms learned,no-replay
     """
     from matinvent.experiments.catalogue import Request, plan
-    from matinvent.experiments.folder import unfinished
+    from matinvent.experiments.folder import ExperimentFolder
 
     chosen, wanted = _names(tasks), _names(arms)
     if name == "list":
@@ -71,7 +71,7 @@ def experiment(
         raise ConfigError(f"{'--resume' if resume else '--so-far'} needs --output: the folder of the experiment")
     request = Request(name, scale, seeds, chosen, tuple(overrides or ()), parallel, wanted)
     planned = plan(request)
-    left = unfinished(output, planned) if resume and output is not None else planned
+    left = ExperimentFolder(output).unfinished(planned) if resume and output is not None else planned
     if (chosen or overrides) and not so_far:
         _rehearse(left)
     if dry_run:
@@ -83,7 +83,7 @@ def experiment(
         report = report_so_far(request, planned, output)
         console().print(f"Report: {report}", soft_wrap=True, highlight=False, markup=False)
         return
-    _conduct(request, planned, output or next_directory(Path("runs"), f"experiment-{name}"), resume=resume)
+    _conduct(request, planned, left, output or next_directory(Path("runs"), f"experiment-{name}"), resume=resume)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -95,12 +95,8 @@ def _rehearse(planned: list[Planned]) -> None:
     """Refuse a task, or an arm on it, that could not start now, not when its turn comes."""
     from matinvent.experiments.catalogue import PRIOR
 
-    learners = {campaign.task for campaign in planned if campaign.arm is not PRIOR}
-    first = {
-        (campaign.task, campaign.arm.name): campaign
-        for campaign in reversed(planned)
-        if campaign.arm is not PRIOR or campaign.task not in learners  # the prior can do whatever they can
-    }
+    learners = [campaign for campaign in planned if campaign.arm is not PRIOR]  # the prior can do whatever they can
+    first = {(campaign.task, campaign.arm.name): campaign for campaign in reversed(learners or planned)}
     with console().status("checking the tasks"):
         for (task, arm), campaign in first.items():
             try:
@@ -152,13 +148,12 @@ def _cost(planned: list[Planned], parallel: int) -> str:
     )
 
 
-def _conduct(request: Request, planned: list[Planned], folder: Path, *, resume: bool) -> None:
-    """Run what is left and say where the report is; interrupted, how to go on."""
+def _conduct(request: Request, planned: list[Planned], left: list[Planned], folder: Path, *, resume: bool) -> None:
+    """Run what is left of the planned campaigns and say where the report is; interrupted, how to go on."""
     from matinvent.experiments.conduct import conduct
-    from matinvent.experiments.folder import command_line, unfinished
+    from matinvent.experiments.folder import command_line
 
     out = console()
-    left = unfinished(folder, planned) if resume else planned
     done = f"{len(planned) - len(left)} of {len(planned)} campaigns finished; left: " if resume else ""
     out.print(f"{done}{_cost(left, request.parallel)}; in {folder}", soft_wrap=True, highlight=False, markup=False)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from matinvent.experiments.analysis import analyse, at_equal_numbers
 from matinvent.experiments.catalogue import Planned, Request, find_experiment
 from matinvent.experiments.figures import draw_all
 from matinvent.experiments.folder import ExperimentFolder, command_line
-from matinvent.experiments.report import REPORT, SUMMARY, TABLE, write_report, write_tables
+from matinvent.experiments.report import REPORT, SUMMARY, TABLE, reported_campaigns, write_report, write_tables
 from matinvent.experiments.runner import Listener, run_campaigns
 
 #: Folder of a report of what is finished.
@@ -45,21 +44,13 @@ def conduct(request: Request, plan: Sequence[Planned], path: Path, listener: Lis
     try:
         for planned in plan:
             folder.prepare(planned)
-        if not (_reports(path, plan) and all(folder.is_finished(planned.name) for planned in plan)):
+        if folder.unfinished(plan) or reported_campaigns(path) != [planned.name for planned in plan]:
             run_campaigns(folder, plan, request.parallel, listener)
             keep_earlier_report(path)
             make_report(folder, request, plan, path)
     finally:
         folder.unlock()
     return path / REPORT
-
-
-def _reports(path: Path, plan: Sequence[Planned]) -> bool:
-    """Whether the report that is there is of these campaigns: records of others may have been copied in since."""
-    if not ((path / REPORT).is_file() and (path / TABLE).is_file()):
-        return False
-    with (path / TABLE).open(encoding="utf-8", newline="") as table:
-        return [row["campaign"] for row in csv.DictReader(table)] == [planned.name for planned in plan]
 
 
 def report_so_far(request: Request, plan: Sequence[Planned], path: Path) -> Path:
@@ -81,7 +72,7 @@ def report_so_far(request: Request, plan: Sequence[Planned], path: Path) -> Path
         CheckpointError: a record cannot be read.
     """
     folder = ExperimentFolder.open(path, request, to_read=True)
-    missing = [planned for planned in plan if not folder.is_finished(planned.name)]
+    missing = folder.unfinished(plan)
     incomplete = {(planned.task, planned.seed) for planned in missing}
     complete = [planned for planned in plan if (planned.task, planned.seed) not in incomplete]
     if not complete:

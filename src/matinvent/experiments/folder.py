@@ -175,8 +175,9 @@ class ExperimentFolder:
         self._require(planned, finished.record.settings, mark)
         size = finished.judged.get("size")
         if finished.judged and size != planned.judging.size:
+            told = f"size {size:g}" if size else "unknown size"
             raise ConfigError(
-                f"{mark}: its agent was judged by samples of {size or 'unknown'} crystals, not {planned.judging.size}; "
+                f"{mark}: its agent was judged by samples of {told}, not of {planned.judging.size} crystals; "
                 "the shares of unique ones do not compare: delete the file and resume"
             )
 
@@ -204,6 +205,10 @@ class ExperimentFolder:
     def is_finished(self, name: str) -> bool:
         """Whether nothing is left to do for a campaign."""
         return self._mark(name).is_file()
+
+    def unfinished(self, plan: Sequence[Planned]) -> list[Planned]:
+        """Campaigns of which something is left to do: all of them while there is no folder."""
+        return [planned for planned in plan if not self.is_finished(planned.name)]
 
     def finish(self, name: str, finished: Finished) -> None:
         """Note that a campaign is done."""
@@ -236,11 +241,6 @@ class ExperimentFolder:
 
     def _write_request(self, request: Request) -> None:
         _write(self.path / _REQUEST, json.dumps({"request": request.to_json()}, indent=2).encode())
-
-
-def unfinished(path: Path, plan: Sequence[Planned]) -> list[Planned]:
-    """Campaigns of which something is left to do in an experiment's folder, which may not exist yet."""
-    return [planned for planned in plan if not ExperimentFolder(path).is_finished(planned.name)]
 
 
 def command_line(request: Request, path: Path, option: str = "resume") -> str:

@@ -41,6 +41,14 @@ _PRICE = (
 Group = dict[tuple[str, str], list[Analysed]]
 
 
+def reported_campaigns(folder: Path) -> list[str]:
+    """Names of the campaigns of the report that is in a folder; none without a report, or without its table."""
+    if not ((folder / REPORT).is_file() and (folder / TABLE).is_file()):
+        return []
+    with (folder / TABLE).open(encoding="utf-8", newline="") as table:
+        return [row["campaign"] for row in csv.DictReader(table)]
+
+
 def write_tables(campaigns: Sequence[Analysed], folder: Path) -> None:
     """Write ``table.csv`` (a row for each campaign) and ``summary.csv`` (for each arm and number, over seeds)."""
     keys = list(dict.fromkeys(key for campaign in campaigns for key in campaign.numbers))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from matinvent.errors import MatInventError
 from matinvent.experiments.catalogue import Planned
-from matinvent.experiments.folder import ExperimentFolder, unfinished
+from matinvent.experiments.folder import ExperimentFolder
 from matinvent.interrupt import Interrupted, catch_signals
 
 #: Seconds between looks at the processes, and patience with one that was asked to stop.
@@ -43,7 +43,7 @@ def run_campaigns(folder: ExperimentFolder, plan: Sequence[Planned], parallel: i
         Interrupted: SIGINT or SIGTERM came; what was running is stopped and can be resumed.
         MatInventError: campaigns failed; the message names the first fault and the logs.
     """
-    waiting = unfinished(folder.path, plan)
+    waiting = folder.unfinished(plan)
     running: list[_Process] = []
     failed: list[tuple[Planned, str]] = []
     with catch_signals() as signalled:
