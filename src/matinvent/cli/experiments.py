@@ -155,7 +155,8 @@ def _conduct(request: Request, planned: list[Planned], left: list[Planned], fold
 
     out = console()
     done = f"{len(planned) - len(left)} of {len(planned)} campaigns finished; left: " if resume else ""
-    out.print(f"{done}{_cost(left, request.parallel)}; in {folder}", soft_wrap=True, highlight=False, markup=False)
+    work = _cost(left, request.parallel) if left else "nothing"
+    out.print(f"{done}{work}; in {folder}", soft_wrap=True, highlight=False, markup=False)
     try:
         with progress_bar(request.experiment) as show:
             report = conduct(request, planned, folder, _Teller(planned, show), resume=resume)
